@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 # Two workers with one thread each: tests on tiny models gain nothing from more threads.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --import-mode=importlib
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .PHONY: demo test test-full test-minimum lint format bench clean
 
@@ -21,7 +21,7 @@ test-full: $(READY)
 test-minimum:
 	$(PYTHON) -m venv .venv-minimum
 	.venv-minimum/bin/pip install --quiet "torch==2.11.*" -e ".[dev]"
-	OMP_NUM_THREADS=1 .venv-minimum/bin/python -m pytest -n 2 --import-mode=importlib
+	OMP_NUM_THREADS=1 .venv-minimum/bin/python -m pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .

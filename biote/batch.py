@@ -91,6 +91,9 @@ class MaskedBatch(PackedBatch):
     step: int
     """Ordinal of the global step since the beginning of the run."""
 
+    last: bool
+    """Whether the token budget is spent after this step."""
+
     cursor: tuple[int, ...]
     """Where the run stands after this step: steps, tokens, windows of the mixture, then windows
     of every corpus."""

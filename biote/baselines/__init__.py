@@ -1,0 +1,1 @@
+"""Comparison models that every result is shown beside, on the same splits."""

@@ -1,0 +1,115 @@
+"""Trivial baselines beside every tested model, computed on the same split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchmetrics.functional import (
+    mean_absolute_error,
+    pearson_corrcoef,
+    spearman_corrcoef,
+)
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_f1_score,
+    multiclass_matthews_corrcoef,
+)
+
+from biote.baselines.trivial import trivial_baselines
+from biote.datamodules.base import LabelledDataModule
+from biote.tasks.results import (
+    ResultRow,
+    prediction_frame,
+    write_predictions,
+    write_results,
+)
+
+
+def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> list[ResultRow]:
+    """Results of the trivial baselines on the rows that were tested; written beside them.
+
+    Args:
+        data: The data of the test.
+        example: A result of the test, whose benchmark and split they share.
+        folder: Run folder.
+    """
+    train, test = data.rows("train"), data.rows("test")
+    targets = np.array([row.target for row in train], np.float64)
+    predictions = trivial_baselines(
+        [row.parts for row in train],
+        targets,
+        [row.parts for row in test],
+        train_groups=[row.group for row in train],
+        kind=data.target_kind,
+        n_classes=data.n_outputs,
+        seed=data.seed,
+    )
+    truth = np.array([row.target for row in test], np.float64)
+    rows: list[ResultRow] = []
+    for name, predicted in predictions.items():
+        scores = _scores(predicted, truth, kind=data.target_kind)
+        rows += [
+            replace(
+                example,
+                model=name,
+                head="-",
+                metric=metric,
+                value=value,
+                n=len(test),
+                unit=data.unit if metric == "mae" else "",
+                weights_fingerprint="",
+            )
+            for metric, value in scores.items()
+        ]
+        write_predictions(
+            folder,
+            prediction_frame(
+                model=name,
+                split="test",
+                fold=data.fold,
+                row_ids=[row.id for row in test],
+                targets=torch.from_numpy(truth),
+                predictions=torch.from_numpy(np.asarray(predicted, np.float64)),
+            ),
+        )
+    write_results(folder, rows)
+    return rows
+
+
+def _scores(
+    predicted: npt.NDArray[np.float64], truth: npt.NDArray[np.float64], *, kind: str
+) -> Mapping[str, float]:
+    """The task's metrics on plain arrays, (N, C) each; of classes, scores against indices."""
+    if kind == "classification":
+        scores = torch.from_numpy(predicted)
+        classes = torch.from_numpy(truth[:, 0]).long()
+        count = predicted.shape[1]
+        values = {
+            "mcc": multiclass_matthews_corrcoef(scores, classes, count),
+            "accuracy": multiclass_accuracy(scores, classes, count, average="micro"),
+            "f1_macro": multiclass_f1_score(scores, classes, count, average="macro"),
+            "f1_weighted": multiclass_f1_score(scores, classes, count, average="weighted"),
+        }
+        return {name: float(value) for name, value in values.items()}
+    columns = [
+        (torch.from_numpy(predicted[:, i].copy()), torch.from_numpy(truth[:, i].copy()))
+        for i in range(truth.shape[1])
+    ]
+    functions = {
+        "pcc": pearson_corrcoef,
+        "spearman": spearman_corrcoef,
+        "mae": mean_absolute_error,
+    }
+    constant = all(float(p.std(correction=0)) < 1e-12 for p, _ in columns)
+    return {
+        # A constant has no correlation with anything.
+        name: float("nan")
+        if constant and name != "mae"
+        else float(np.mean([float(function(p, t)) for p, t in columns]))
+        for name, function in functions.items()
+    }

@@ -1,0 +1,61 @@
+"""The control with random weights: what pre-training is worth."""
+
+from __future__ import annotations
+
+import logging
+
+from biote.commands.lightning_cli import BioteCLI
+from biote.errors import ConfigError
+from biote.modules.base import EncoderModule
+from biote.tasks.results import RESULTS_FILE, ResultRow, write_results
+
+logger = logging.getLogger(__name__)
+
+CONTROL_FOLDER = "random_encoder"
+_REQUEST = "requested.yaml"
+
+
+def random_encoder_rows(cli: BioteCLI) -> list[ResultRow]:
+    """Fine-tune and test the same encoder with random weights, in the same way.
+
+    The control is trained once, in ``random_encoder/`` of the run folder, and trained anew when
+    the configuration has changed.
+
+    Args:
+        cli: The test that has run.
+
+    Returns:
+        Its results, written beside those of the test; none where no pre-trained encoder was
+        tested.
+
+    Raises:
+        ConfigError: If the test runs on several processes, from within which nothing can be
+            trained.
+    """
+    model = cli.model
+    if not isinstance(model, EncoderModule) or not model.starts_pretrained:
+        return []
+    if cli.trainer.world_size > 1:
+        raise ConfigError(
+            "the control with random weights cannot be trained from within several processes",
+            where="--baselines",
+            mend="run biote test on one process, or with --baselines false",
+        )
+    folder = cli.run_folder / CONTROL_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    request = folder / _REQUEST
+    earlier = request.read_text() if request.is_file() else None
+    options = [
+        f"--config={request}",
+        f"--trainer.default_root_dir={folder}",
+        f"--checkpoint.dirpath={folder / 'checkpoints'}",
+        "--model.init_args.encoder_weights=random",
+        "--export.folder=null",
+    ]
+    if earlier != cli.training_config or not (folder / RESULTS_FILE).is_file():
+        logger.info("Fine-tuning the same encoder with random weights for comparison.")
+        request.write_text(cli.training_config)
+        BioteCLI("fit", options)
+    rows = BioteCLI("test", options).rows
+    write_results(cli.run_folder, rows)
+    return rows

@@ -1,0 +1,233 @@
+"""LightningCLI with biote's defaults, checks and errors."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import Namespace, set_parsing_settings
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+import biote.datamodules
+import biote.modules.heads
+import biote.tasks
+from biote.commands.parsing import raise_one_line
+from biote.errors import BioteError, CheckpointError
+from biote.tasks.export import EncoderExport
+from biote.tasks.results import ResultRow, ResultsWriter
+from biote.tasks.throughput import Throughput
+
+logger = logging.getLogger(__name__)
+
+# The texts under the fields of settings classes become --help.
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+CONFIG_FILE = "config.yaml"
+CHECKPOINTS = "checkpoints"
+BEST = "best"
+_KNOWN_CLASSES = {
+    "model": biote.tasks.__all__,
+    "data": [name for name in biote.datamodules.__all__ if name.endswith("DataModule")],
+    "model.head": [
+        name for name in biote.modules.heads.__all__ if name.endswith("Head") and name != "Head"
+    ],
+}
+_TRAINING_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "throughput")
+
+
+class TrainingParser(LightningArgumentParser):
+    """LightningCLI's parser with errors of one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise_one_line(self, message, ex, _KNOWN_CLASSES)
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the whole configuration of a training run into its folder, as ``config.yaml``."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.parser.save(
+            self.config, folder / CONFIG_FILE, skip_unset=False, overwrite=True, multifile=False
+        )
+
+
+class BioteCLI(LightningCLI):
+    """One training command.
+
+    Args:
+        command: fit, validate, test or predict.
+        arguments: Its options.
+    """
+
+    def __init__(self, command: str, arguments: list[str]) -> None:
+        self._command = command
+        super().__init__(
+            save_config_callback=RunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={"default_root_dir": "runs/biote", "num_sanity_val_steps": 0},
+            seed_everything_default=0,
+            parser_class=TrainingParser,
+            parser_kwargs={"prog": "biote"},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=[command, *arguments],
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The one command that runs: building parsers for the others takes seconds."""
+        every = LightningCLI.subcommands()
+        return {self._command: every[self._command]}
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in ("test", "validate"):
+            parser.set_defaults({"verbose": False})  # biote prints a table of its own
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": BEST,
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+                "checkpoint.auto_insert_metric_name": False,
+            }
+        )
+        parser.add_lightning_class_args(EncoderExport, "export")
+        parser.add_lightning_class_args(ResultsWriter, "results")
+        parser.add_lightning_class_args(Throughput, "throughput")
+        parser.add_argument(
+            "--baselines",
+            type=bool,
+            default=True,
+            help="Whether biote test compares with baselines on the same split: train mean, ridge "
+            "on k-mers and, where a pre-trained encoder is tested, the same one with random "
+            "weights, fine-tuned alike.",
+        )
+        parser.link_arguments(
+            "data.vocab_size", "model.init_args.vocab_size", apply_on="instantiate"
+        )
+        parser.link_arguments("data.n_outputs", "model.init_args.n_outputs", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self._command]
+        root = Path(config.trainer.default_root_dir)
+        if config.checkpoint.dirpath is None:
+            config.checkpoint.dirpath = str(root / CHECKPOINTS)
+        _fill_tokenizer(config)
+        if self._command != "fit":
+            config.ckpt_path = _checkpoint(config.get("ckpt_path"), root)
+        elif config.get("ckpt_path") not in (None, "last"):
+            _existing(Path(config.ckpt_path))
+        elif config.get("ckpt_path") == "last":
+            config.ckpt_path = str(_existing(root / CHECKPOINTS / "last.ckpt"))
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer; jsonargparse wraps their errors, the user sees ours."""
+        try:
+            super().instantiate_classes()
+        except BioteError:
+            raise
+        except Exception as error:
+            cause = _own_error(error)
+            if cause is None:
+                raise
+            raise cause from error
+
+    def after_instantiate_classes(self) -> None:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, ResultsWriter):
+                callback.config_hash = self.config_hash
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+        if config.get("enable_progress_bar") in (None, True):
+            callbacks = [*callbacks, RichProgressBar()]
+        trainer: Trainer = super()._instantiate_trainer(config, callbacks)
+        return trainer
+
+    @property
+    def config_text(self) -> str:
+        """The configuration of the command as YAML."""
+        return str(self._parser(self._command).dump(self.config[self._command], skip_unset=False))
+
+    @property
+    def training_config(self) -> str:
+        """What of the configuration a training run would take, as YAML."""
+        content = yaml.safe_load(self.config_text)
+        return yaml.safe_dump({name: content[name] for name in _TRAINING_KEYS})
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 over model, data and seed: not over where a run is written."""
+        content = yaml.safe_load(self.config_text)
+        chosen = {name: content.get(name) for name in ("model", "data", "seed_everything")}
+        return hashlib.sha256(yaml.safe_dump(chosen, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def wants_baselines(self) -> bool:
+        """Whether a test is to be compared with baselines."""
+        return bool(self.config[self._command].baselines)
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the run writes."""
+        return Path(self.trainer.default_root_dir)
+
+    @property
+    def rows(self) -> list[ResultRow]:
+        """Results of the test that has run."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next(list(c.rows) for c in callbacks if isinstance(c, ResultsWriter))
+
+
+def _own_error(error: BaseException) -> BioteError | None:
+    """The error of ours that another one was raised from, if any."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, BioteError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def _fill_tokenizer(config: Namespace) -> None:
+    """Data without a tokenizer takes the one of the encoder it feeds."""
+    model, data = config.model.get("init_args"), config.data.get("init_args")
+    if data is None or "tokenizer" not in data or data.tokenizer is not None:
+        return
+    if model is not None and model.get("encoder_checkpoint") is not None:
+        data.tokenizer = model.encoder_checkpoint
+
+
+def _checkpoint(given: str | None, root: Path) -> str:
+    """The checkpoint to evaluate: never an untrained model."""
+    if given not in (None, BEST, "last"):
+        return str(_existing(Path(str(given))))
+    name = BEST if given is None else given
+    path = root / CHECKPOINTS / f"{name}.ckpt"
+    if not path.exists():
+        raise CheckpointError(
+            f"no checkpoint {path}",
+            where="--ckpt_path",
+            mend="run biote fit first, or give the path of a checkpoint",
+        )
+    logger.info("Weights: %s", path)
+    return str(path)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise CheckpointError(
+            f"no checkpoint {path}",
+            where="--ckpt_path",
+            mend="give the path of a checkpoint, or 'last' for the one in the run folder",
+        )
+    return path

@@ -1,0 +1,89 @@
+"""Tables on the console."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from biote.molecules import Modality
+from biote.tasks.metrics import MaskedTokenSummary
+from biote.tasks.results import ResultRow
+
+_PIPE_WIDTH = 110
+"""Columns of a table that is written to a file or a pipe; a terminal has its own width."""
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
+
+
+def print_results(rows: Sequence[ResultRow]) -> None:
+    """Print results, a line for each model and a column for each metric.
+
+    Args:
+        rows: Results of one benchmark and split.
+    """
+    first = rows[0]
+    fold = "" if first.fold is None else f", fold {first.fold}"
+    table = Table(title=f"{first.benchmark}, {first.split} split{fold}, {first.n} rows")
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    units = {row.metric: row.unit for row in rows if row.unit}
+    table.add_column("model")
+    table.add_column("head")
+    for metric in metrics:
+        unit = f" ({units[metric]})" if metric in units else ""
+        table.add_column(f"{metric}{unit}", justify="right")
+    values = {(row.model, row.head, row.metric): row.value for row in rows}
+    for model, head in dict.fromkeys((row.model, row.head) for row in rows):
+        cells = [values.get((model, head, metric), math.nan) for metric in metrics]
+        table.add_row(model, head, *("-" if math.isnan(c) else f"{c:.3f}" for c in cells))
+    _console().print(table)
+
+
+def print_masked_lm(summaries: Mapping[tuple[str, Modality], MaskedTokenSummary]) -> None:
+    """Print masked-token figures beside the guess from token frequencies alone.
+
+    Args:
+        summaries: By ``model`` or ``unigram`` and modality.
+    """
+    if not summaries:
+        return
+    table = Table(
+        title="Masked tokens of the validation split (± standard error over windows)",
+        caption="unigram: guessing from the token frequencies seen in training",
+    )
+    table.add_column("modality")
+    for name in (
+        "tokens",
+        "windows",
+        "cross-entropy",
+        "unigram",
+        "perplexity",
+        "accuracy",
+        "unigram",
+    ):
+        table.add_column(name, justify="right")
+    for modality in Modality:
+        model = summaries.get(("model", modality))
+        unigram = summaries.get(("unigram", modality))
+        if model is None or unigram is None:
+            continue
+        table.add_row(
+            modality.value,
+            f"{model.tokens:,}",
+            f"{model.windows:,}",
+            _with_error(model.cross_entropy, model.cross_entropy_error),
+            _with_error(unigram.cross_entropy, unigram.cross_entropy_error),
+            f"{model.perplexity:.3f}",
+            _with_error(model.accuracy, model.accuracy_error),
+            _with_error(unigram.accuracy, unigram.accuracy_error),
+        )
+    _console().print(table)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.4f} ±{error:.4f}"

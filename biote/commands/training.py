@@ -1,0 +1,56 @@
+"""fit, validate, test and predict: what is printed and compared when they are done."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+from biote.commands.comparison import trivial_rows
+from biote.commands.control import random_encoder_rows
+from biote.commands.lightning_cli import BioteCLI
+from biote.commands.tables import print_masked_lm, print_results
+from biote.datamodules.base import LabelledDataModule
+from biote.tasks.masked_lm import MaskedLMTask
+
+
+def run(command: str, arguments: list[str]) -> None:
+    """Run a training command and print its results.
+
+    Args:
+        command: fit, validate, test or predict.
+        arguments: Its options.
+
+    Raises:
+        BioteError: On any mistake in configuration, data or checkpoint.
+    """
+    _quiet()
+    cli = BioteCLI(command, arguments)
+    if not cli.trainer.is_global_zero:
+        return
+    if isinstance(cli.model, MaskedLMTask):
+        print_masked_lm(cli.model.summaries())
+    elif command == "test":
+        rows = cli.rows
+        if cli.wants_baselines and isinstance(cli.datamodule, LabelledDataModule):
+            rows = [
+                *rows,
+                *trivial_rows(cli.datamodule, rows[0], cli.run_folder),
+                *random_encoder_rows(cli),
+            ]
+        print_results(rows)
+
+
+def _quiet() -> None:
+    """Silence what Lightning says to everyone and biote's users can do nothing about."""
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*LightningCLI's args parameter is intended to run.*",
+        ".*will save all targets and predictions in the buffer.*",
+        ".*The variance of predictions or target is close to zero.*",
+    ):
+        warnings.filterwarnings("ignore", message=pattern)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "💡" not in record.getMessage()
+    )

@@ -1,0 +1,1 @@
+"""Raw public files to token shards, and shards to windows."""

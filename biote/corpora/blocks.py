@@ -1,0 +1,82 @@
+"""A file as blocks of bytes, decompressed on the way if it is gzip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from isal import isal_zlib
+
+from biote.errors import DataError
+
+BLOCK_BYTES: Final = 1 << 20
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_FORMAT: Final = 31  # zlib's number for a gzip header with a 32 kB window
+
+OnBytes = Callable[[int], None]
+"""Called with the number of bytes newly read from a file."""
+
+
+class DamagedInputError(DataError):
+    """A compressed file that ends too early or cannot be decompressed further."""
+
+
+def read_blocks(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[bytes]:
+    """Yield the content of a file in blocks; gzip is known by its first two bytes.
+
+    Args:
+        path: Plain or gzip-compressed file, of one gzip member or several.
+        on_bytes: Told how many bytes of the file were read, before decompression.
+
+    Raises:
+        DamagedInputError: If the compressed data are cut off or damaged, after all that could
+            be decompressed was yielded.
+    """
+    raw = _raw_blocks(path, on_bytes)
+    first = next(raw, b"")
+    if first.startswith(_GZIP_MAGIC):
+        yield from _inflate(first, raw, str(path))
+    elif first:
+        yield first
+        yield from raw
+
+
+def _raw_blocks(path: Path, on_bytes: OnBytes | None) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            if on_bytes is not None:
+                on_bytes(len(block))
+            yield block
+
+
+def _inflate(first: bytes, rest: Iterator[bytes], where: str) -> Iterator[bytes]:
+    """Decompress gzip members end to end, at most one block of output at a time."""
+    data = first
+    member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
+    fed = False
+    while True:
+        if not data and not (data := next(rest, b"")):
+            if fed:
+                raise DamagedInputError("truncated gzip", where=where, mend="fetch the file anew")
+            return
+        if not fed and not (data := data.lstrip(b"\0")):
+            continue  # members may be padded with zeros, as tape archives are
+        fed = True
+        pending = True
+        while pending:
+            try:
+                block = member.decompress(data, BLOCK_BYTES)
+            except isal_zlib.error as error:  # type: ignore[misc]  # its stub is an instance
+                raise DamagedInputError(
+                    "damaged gzip", where=where, mend="fetch the file anew"
+                ) from error
+            data = member.unconsumed_tail
+            if block:
+                yield block
+            # A full block may leave output inside the decompressor though no input is left.
+            pending = not member.eof and (bool(data) or len(block) == BLOCK_BYTES)
+        if member.eof:
+            data = member.unused_data
+            member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
+            fed = False

@@ -1,0 +1,138 @@
+"""Input files: which there are, what format each has, and the reader for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from biote.corpora.blocks import OnBytes
+from biote.corpora.fasta import read_fasta
+from biote.corpora.genbank import read_genbank
+from biote.corpora.records import BadRecord, Record
+from biote.corpora.table import read_table
+from biote.errors import DataError
+from biote.molecules import AMBIGUOUS_NUCLEOTIDES, NUCLEOTIDES, Molecule
+
+
+class SourceFormat(StrEnum):
+    """What a source file is."""
+
+    FASTA = "fasta"
+    GENBANK = "genbank"
+    PARQUET = "parquet"
+
+
+_FORMATS: Final = {
+    ".fa": SourceFormat.FASTA,
+    ".fasta": SourceFormat.FASTA,
+    ".faa": SourceFormat.FASTA,
+    ".fna": SourceFormat.FASTA,
+    ".gb": SourceFormat.GENBANK,
+    ".gbk": SourceFormat.GENBANK,
+    ".gbff": SourceFormat.GENBANK,
+    ".seq": SourceFormat.GENBANK,
+    ".genbank": SourceFormat.GENBANK,
+    ".parquet": SourceFormat.PARQUET,
+}
+_GUESS_RECORDS: Final = 1_000
+_GUESS_RESIDUES: Final = 1 << 26  # a genome of whole chromosomes need not be read twice
+_NUCLEIC_LETTERS: Final = "".join(
+    letter + letter.lower() for letter in NUCLEOTIDES + "U" + AMBIGUOUS_NUCLEOTIDES
+).encode()
+_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input file."""
+
+    path: Path
+    format: SourceFormat
+    bytes: int
+
+
+def find_sources(paths: Sequence[Path]) -> list[Source]:
+    """List the input files, sorted by path, each once.
+
+    Args:
+        paths: Files, and folders to search to any depth for files of a known format.
+
+    Raises:
+        DataError: If a path is not there, a file named has an unknown extension, or no file of
+            a known format is found.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            files = [f for f in path.rglob("*") if _format(f) is not None and f.is_file()]
+        elif not path.exists():
+            raise DataError("no such file or folder", where=str(path), mend="check the path")
+        elif _format(path) is None:
+            raise DataError(
+                "unknown extension", where=str(path), mend=f"known: {_known()}, also with .gz"
+            )
+        else:
+            files = [path]
+        for file in sorted(files):
+            found.setdefault(file.resolve(), file)
+    if not found:
+        raise DataError(
+            "no input file",
+            where=", ".join(str(path) for path in paths),
+            mend=f"extensions looked for: {_known()}, also with .gz",
+        )
+    sources = []
+    for file in sorted(found.values(), key=str):
+        kind = _format(file)
+        assert kind is not None, "only files of a known format are listed"
+        sources.append(Source(file, kind, file.stat().st_size))
+    return sources
+
+
+def read_source(
+    source: Source, molecule: Molecule | None, *, on_bytes: OnBytes | None = None
+) -> Iterator[Record | BadRecord]:
+    """Read a source with the reader for its format.
+
+    Args:
+        source: Input file.
+        molecule: Molecule type of the records where the format does not say; see
+            `guess_molecule`.
+        on_bytes: Told how many bytes of the file were read.
+    """
+    if source.format is SourceFormat.GENBANK:
+        return read_genbank(source.path, on_bytes=on_bytes)
+    reader = read_fasta if source.format is SourceFormat.FASTA else read_table
+    return reader(source.path, molecule or guess_molecule(source), on_bytes=on_bytes)
+
+
+def guess_molecule(source: Source) -> Molecule:
+    """Decide DNA or protein from the letters of a file's first 1,000 records.
+
+    DNA if every letter is a nucleotide or an ambiguity code of nucleotides, protein otherwise.
+
+    Args:
+        source: FASTA or Parquet file.
+    """
+    reader = read_fasta if source.format is SourceFormat.FASTA else read_table
+    residues = 0
+    for n, record in enumerate(reader(source.path, Molecule.DNA)):
+        if n == _GUESS_RECORDS or residues > _GUESS_RESIDUES:
+            break
+        if isinstance(record, Record):
+            residues += len(record.sequence)
+            if not _LETTERS.isdisjoint(record.sequence.translate(None, _NUCLEIC_LETTERS)):
+                return Molecule.PROTEIN
+    return Molecule.DNA
+
+
+def _format(path: Path) -> SourceFormat | None:
+    name = path.name.lower().removesuffix(".gz")
+    return _FORMATS.get(Path(name).suffix)
+
+
+def _known() -> str:
+    return " ".join(sorted(_FORMATS))

@@ -1,0 +1,318 @@
+"""The base of every labelled benchmark: rows of sequences and targets as packed batches.
+
+Legend: B rows, T packed tokens, C targets of a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from biote.batch import LabelledBatch
+from biote.datamodules.groups import GroupEncoder
+from biote.datamodules.packing import pack, padding_group
+from biote.datamodules.steps import RowStep, StepSampler
+from biote.errors import CheckpointError, ConfigError, DataError
+from biote.molecules import Molecule
+from biote.tokenization import Tokenizer, resolve_tokenizer
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TargetKind = Literal["regression", "classification"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One labelled input."""
+
+    id: str
+    parts: tuple[tuple[str, Molecule], ...]
+    """Canonical sequences in their order in the group."""
+
+    target: tuple[float, ...]
+    """Targets in their own units; of a classification, the class index alone."""
+
+    group: str
+    """Rows of one group stand on one side of every split."""
+
+
+def rows_fingerprint(rows: Sequence[Row]) -> str:
+    """SHA-256 over ids, sequences and targets of rows.
+
+    Args:
+        rows: Rows in any order.
+    """
+    digest = hashlib.sha256()
+    for row in sorted(rows, key=lambda row: row.id):
+        digest.update(repr((row.id, row.parts, row.target)).encode())
+    return digest.hexdigest()
+
+
+class _RowBatches(Dataset[LabelledBatch]):
+    """Builds the batch of a step's rows; map-style, its keys are steps of a sampler."""
+
+    def __init__(
+        self, rows: Sequence[Row], encoder: GroupEncoder, kind: TargetKind, n_targets: int
+    ) -> None:
+        self._rows = rows
+        self._encoder = encoder
+        self._kind = kind
+        self._n_targets = n_targets
+
+    def __getitem__(self, step: RowStep) -> LabelledBatch:
+        rows = [self._rows[i] for i in step.rows]
+        if rows:
+            groups = [self._encoder.group(row.parts, row=row.id) for row in rows]
+            ids, codes = [group[0] for group in groups], [group[1] for group in groups]
+        else:
+            ids, codes = padding_group(self._encoder.tokenizer)
+        targets = torch.tensor([row.target for row in rows], dtype=torch.float64)
+        targets = targets.reshape(len(rows), self._n_targets)  # (B, C)
+        return LabelledBatch(
+            **pack(ids, codes),
+            targets=targets[:, 0].long() if self._kind == "classification" else targets.float(),
+            row_ids=tuple(row.id for row in rows),
+            step_rows=step.step_rows,
+        )
+
+
+class LabelledDataModule(LightningDataModule, ABC):
+    """Rows of sequences and targets.
+
+    Args:
+        tokenizer: What `biote.tokenization.resolve_tokenizer` takes; null takes that of
+            ``model.encoder_checkpoint``.
+        context: Most tokens of a group. Proteins are trimmed at their end to fit, nucleic acids
+            never are.
+        batch_size: Rows of an optimiser step, over all ranks and accumulated micro-batches.
+        seed: Chooses the order of training rows.
+        num_workers: Processes that build batches; 0 builds them in the training process.
+    """
+
+    benchmark: str
+    """Name in results."""
+
+    unit: str
+    """Unit of the targets, empty if they have none."""
+
+    target_kind: TargetKind
+
+    def __init__(
+        self,
+        tokenizer: str | None,
+        *,
+        context: int,
+        batch_size: int,
+        seed: int,
+        num_workers: int,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"{batch_size} rows", where="data.batch_size", mend="give 1 or more")
+        if tokenizer is None:
+            raise ConfigError(
+                "no tokenizer",
+                where="data.tokenizer",
+                mend="give 'character', a tokenizer or corpus folder, or set "
+                "model.encoder_checkpoint",
+            )
+        self.context = context
+        self.seed = seed
+        self._batch_size = batch_size
+        self._num_workers = num_workers
+        self.tokenizer: Tokenizer = resolve_tokenizer(tokenizer)
+        self._rows: Mapping[Split, list[Row]] | None = None
+        self._encoder = GroupEncoder(self.tokenizer, context=context)
+        self._samplers: dict[Split, StepSampler] = {}
+        self._resume: dict[str, int] | None = None
+
+    @abstractmethod
+    def read_rows(self) -> Mapping[Split, list[Row]]:
+        """Read the rows of every split; called once."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Number of outputs a head needs: targets of a row, or classes."""
+
+    @property
+    def fold(self) -> int | None:
+        """Number of the test fold, if the benchmark has folds."""
+        return None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        return self.tokenizer.vocab_size
+
+    def rows(self, split: Split) -> list[Row]:
+        """The rows of a split.
+
+        Args:
+            split: Which split.
+
+        Raises:
+            DataError: If a group stands in two splits or the training split is empty.
+        """
+        if self._rows is None:
+            rows = self.read_rows()
+            _refuse_leaks(rows)
+            if not rows["train"]:
+                raise DataError(
+                    "no training row", where=self.benchmark, mend="check the file and the split"
+                )
+            for name in SPLITS:
+                self._report_trimmed(name, rows[name])
+            self._rows = rows
+        return self._rows[split]
+
+    def _report_trimmed(self, split: Split, rows: list[Row]) -> None:
+        trimmed = [row for row in rows if self._encoder.trimmed(row.parts, row=row.id)]
+        if trimmed:
+            logger.info(
+                "%s: %d of %d %s rows have their protein trimmed to fit %d tokens, for example %s.",
+                self.benchmark,
+                len(trimmed),
+                len(rows),
+                split,
+                self.context,
+                trimmed[0].id,
+            )
+
+    @property
+    def data_fingerprint(self) -> str:
+        """SHA-256 over all rows."""
+        return rows_fingerprint([row for split in SPLITS for row in self.rows(split)])
+
+    @property
+    def split_fingerprint(self) -> str:
+        """SHA-256 over which row stands in which split: what a checkpoint was trained on."""
+        content = [(name, sorted(row.id for row in self.rows(name))) for name in SPLITS]
+        return hashlib.sha256((self.data_fingerprint + repr(content)).encode()).hexdigest()
+
+    @property
+    def target_statistics(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Mean and standard deviation of the training targets, (C,) each.
+
+        Raises:
+            DataError: If a target is the same in all training rows.
+        """
+        targets = np.array([row.target for row in self.rows("train")], np.float64)
+        deviation = targets.std(axis=0)
+        if self.target_kind == "regression" and not (deviation > 0).all():
+            raise DataError(
+                "a target has the same value in all training rows",
+                where=self.benchmark,
+                mend="there is nothing to learn: check the label column",
+            )
+        return targets.mean(axis=0), deviation
+
+    def setup(self, stage: str) -> None:
+        """Read the rows before the model is built.
+
+        Raises:
+            DataError: If they cannot be read, or the split that is asked for is empty.
+        """
+        wanted: Split = "validation" if stage == "validate" else "test"
+        if stage in ("test", "validate", "predict") and not self.rows(wanted):
+            raise DataError(f"no {wanted} row", where=self.benchmark, mend="check the split")
+        self.rows("train")
+
+    def train_dataloader(self) -> DataLoader[LabelledBatch]:
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[LabelledBatch] | list[Any]:
+        return self._loader("validation") if self.rows("validation") else []
+
+    def test_dataloader(self) -> DataLoader[LabelledBatch]:
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[LabelledBatch]:
+        return self._loader("test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which batch of which epoch comes next, and what the rows are."""
+        assert self.trainer is not None
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        # An epoch that is complete leaves its count behind until the next one begins.
+        done = 0 if self.trainer.fit_loop.epoch_loop.done else progress.current.completed
+        epoch = self.trainer.current_epoch + (1 if done == 0 and progress.current.completed else 0)
+        return {"split": self.split_fingerprint, "epoch": epoch, "batches": done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where a checkpoint stands.
+
+        Raises:
+            CheckpointError: If the checkpoint was trained on another split.
+        """
+        if state_dict["split"] != self.split_fingerprint:
+            raise CheckpointError(
+                "the checkpoint was trained on another split of the data",
+                where=self.benchmark,
+                mend="use the fold and the fold file it was trained with",
+            )
+        self._resume = {name: state_dict[name] for name in ("epoch", "batches")}
+
+    def _loader(self, split: Split) -> DataLoader[LabelledBatch]:
+        trainer = self.trainer
+        training = split == "train"
+        sampler = StepSampler(
+            len(self.rows(split)),
+            self._batch_size,
+            rank=trainer.global_rank if trainer else 0,
+            world=trainer.world_size if trainer else 1,
+            accumulate=trainer.accumulate_grad_batches if trainer and training else 1,
+            seed=self.seed if training else None,
+        )
+        if training and self._resume is not None:
+            sampler.skip(self._resume["epoch"], self._resume["batches"])
+        n_targets = len(self.rows(split)[0].target)
+        return DataLoader(
+            _RowBatches(self.rows(split), self._encoder, self.target_kind, n_targets),
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self._num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:
+    split_of: dict[str, Split] = {}
+    for split in SPLITS:
+        for row in rows[split]:
+            if split_of.setdefault(row.group, split) != split:
+                raise DataError(
+                    f"group {row.group} of row {row.id} stands in {split_of[row.group]} and in "
+                    f"{split}",
+                    where="split",
+                    mend="give every row of a group the same split",
+                )
+
+
+def existing_file(path: Path, *, where: str, mend: str) -> Path:
+    """Return a path if a file is there.
+
+    Args:
+        path: Path to check.
+        where: Configuration key it comes from.
+        mend: What the user can do if it is missing.
+
+    Raises:
+        DataError: If there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"no file {path}", where=where, mend=mend)
+    return path

@@ -1,0 +1,113 @@
+"""The sequences of one row as one attention group, trimmed to the context where needed.
+
+Legend: T tokens of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from biote.datamodules.packing import IdArray, framed
+from biote.errors import DataError
+from biote.molecules import Modality, Molecule
+from biote.tokenization import Tokenizer
+
+Parts = Sequence[tuple[str, Molecule]]
+
+
+def trimmed_lengths(
+    lengths: Sequence[int], modalities: Sequence[Modality], *, context: int, row: str
+) -> list[int]:
+    """Tokens that every sequence of a group keeps.
+
+    Proteins lose tokens at their end, the longest first; a nucleic acid keeps all of its own,
+    for without it wild type and mutant would be one input.
+
+    Args:
+        lengths: Tokens of every sequence, type tag and end token not counted.
+        modalities: Modality of every sequence.
+        context: Most tokens of the group, type tags and end tokens counted.
+        row: Row id for the error message.
+
+    Raises:
+        DataError: If the nucleic acids alone do not fit.
+    """
+    kept = list(lengths)
+    excess = sum(lengths) + 2 * len(lengths) - context
+    proteins = [i for i, m in enumerate(modalities) if m is Modality.PROTEIN]
+    while excess > 0:
+        longest = max(proteins, key=lambda i: kept[i], default=None)
+        if longest is None or kept[longest] <= 1:
+            raise DataError(
+                f"{sum(lengths) + 2 * len(lengths)} tokens do not fit {context}, and nucleic acids "
+                "are never trimmed",
+                where=f"row {row}",
+                mend="raise data.context",
+            )
+        rest = max((kept[i] for i in proteins if i != longest), default=1)
+        cut = min(excess, max(1, kept[longest] - max(rest, 1)))
+        kept[longest] -= cut
+        excess -= cut
+    return kept
+
+
+class GroupEncoder:
+    """Turns the sequences of a row into the ids of one group; remembers tokenised sequences.
+
+    Args:
+        tokenizer: Gives the ids.
+        context: Most tokens of a group.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, context: int) -> None:
+        self.tokenizer = tokenizer
+        self._context = context
+        self._ids: dict[tuple[str, Molecule], IdArray] = {}
+
+    def group(self, parts: Parts, *, row: str) -> tuple[IdArray, npt.NDArray[np.uint8]]:
+        """Encode a row: ``<TYPE>SEQUENCE<EOS>`` of every sequence, one behind the other.
+
+        Args:
+            parts: Sequences and their molecule types.
+            row: Row id for error messages.
+
+        Returns:
+            Token ids and molecule codes, (T,) each.
+
+        Raises:
+            DataError: On a character outside the alphabet, or if the nucleic acids do not fit.
+        """
+        bare = [self._bare(sequence, molecule, row) for sequence, molecule in parts]
+        kept = self._kept(bare, parts, row)
+        framed_parts = [
+            framed(ids[:length], molecule, self.tokenizer)
+            for ids, length, (_, molecule) in zip(bare, kept, parts, strict=True)
+        ]
+        codes = [
+            np.full(len(ids), molecule.code, np.uint8)
+            for ids, (_, molecule) in zip(framed_parts, parts, strict=True)
+        ]
+        return np.concatenate(framed_parts), np.concatenate(codes)
+
+    def trimmed(self, parts: Parts, *, row: str) -> bool:
+        """Whether a row loses tokens to fit the context."""
+        bare = [self._bare(sequence, molecule, row) for sequence, molecule in parts]
+        return self._kept(bare, parts, row) != [len(ids) for ids in bare]
+
+    def _bare(self, sequence: str, molecule: Molecule, row: str) -> IdArray:
+        found = self._ids.get((sequence, molecule))
+        if found is None:
+            found = self.tokenizer.encode_ids(sequence, molecule, record=f"row {row}")
+            self._ids[sequence, molecule] = found
+        return found
+
+    def _kept(self, bare: Sequence[IdArray], parts: Parts, row: str) -> list[int]:
+        return trimmed_lengths(
+            [len(ids) for ids in bare],
+            [molecule.modality for _, molecule in parts],
+            context=self._context,
+            row=row,
+        )

@@ -1,0 +1,214 @@
+"""The shared encoder LightningModule that every task is made of."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import AdamW
+
+from biote.batch import PackedBatch
+from biote.errors import CheckpointError, ConfigError
+from biote.modules.config import EncoderConfig
+from biote.modules.encoder import Encoder
+from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer
+from biote.modules.schedule import OneCycle
+from biote.modules.weights import load_encoder_config, load_encoder_weights
+from biote.version import __version__
+
+EncoderWeights = Literal["pretrained", "random"]
+_CHECKPOINT_KEY = "biote"
+
+
+class EncoderModule(LightningModule):
+    """An encoder with its optimiser, schedule and weights; tasks add head, loss and metrics.
+
+    Args:
+        encoder: Sizes of an encoder that starts from random weights; null where
+            ``encoder_checkpoint`` gives them.
+        encoder_checkpoint: Encoder folder to start from.
+        encoder_weights: ``random`` keeps the sizes and tokenizer of ``encoder_checkpoint`` but
+            not its weights: the control that shows what pre-training is worth.
+        optimizer: Learning rates and decay of every parameter group.
+        schedule: Learning rate over the run.
+        vocab_size: Number of token ids; the datamodule gives it.
+        init_seed: Chooses the random weights.
+
+    Raises:
+        ConfigError: If not exactly one of ``encoder`` and ``encoder_checkpoint`` is given.
+        CheckpointError: If the folder cannot be read or has another vocabulary.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderConfig | None,
+        encoder_checkpoint: str | None,
+        *,
+        encoder_weights: EncoderWeights,
+        optimizer: PretrainingOptimizer | FineTuningOptimizer,
+        schedule: OneCycle,
+        vocab_size: int,
+        init_seed: int,
+    ) -> None:
+        super().__init__()
+        if (encoder is None) == (encoder_checkpoint is None):
+            raise ConfigError(
+                "both given" if encoder is not None else "neither given",
+                where="model.encoder and model.encoder_checkpoint",
+                mend="give the sizes of a new encoder or the folder of one, not both",
+            )
+        self._folder = Path(encoder_checkpoint) if encoder_checkpoint is not None else None
+        if self._folder is not None:
+            stored = load_encoder_config(self._folder)
+            if stored.vocab_size != vocab_size:
+                raise CheckpointError(
+                    f"it has {stored.vocab_size} token ids, the data has {vocab_size}",
+                    where=str(self._folder),
+                    mend="use the encoder folder as data.tokenizer",
+                )
+            self.encoder_config = stored.encoder
+            self._stored_tokenizer: str | None = stored.tokenizer_fingerprint
+        else:
+            assert encoder is not None
+            self.encoder_config = encoder
+            self._stored_tokenizer = None
+        self.vocab_size = vocab_size
+        self.encoder_weights: EncoderWeights = encoder_weights
+        self.optimizer_settings = optimizer
+        self.schedule = schedule
+        self.init_seed = init_seed
+        self.encoder: Encoder | None = None
+
+    @property
+    def starts_pretrained(self) -> bool:
+        """Whether the encoder starts from pre-trained weights."""
+        return self._folder is not None and self.encoder_weights == "pretrained"
+
+    @abstractmethod
+    def build(self) -> None:
+        """Build what the task adds to the encoder; called once, after the encoder is there."""
+
+    @abstractmethod
+    def progress(self, batch: PackedBatch) -> float:
+        """Share of the run that is done before a batch, 0 to 1."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to fit: head, outputs."""
+
+    def configure_model(self) -> None:
+        """Build the model, and shard its blocks where the strategy has a device mesh."""
+        if self.encoder is not None:
+            return
+        self.encoder = Encoder(self.encoder_config, self.vocab_size, seed=self.init_seed)
+        self.build()
+        if self.starts_pretrained:
+            assert self._folder is not None
+            load_encoder_weights(self._folder, self.encoder)
+
+    def setup(self, stage: str) -> None:
+        """Refuse data that does not fit the encoder, before anything is launched.
+
+        Raises:
+            CheckpointError: If data and encoder have different tokenizers.
+            ConfigError: If the data's groups are longer than the encoder's context.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        fingerprint = data.tokenizer.fingerprint
+        if self._stored_tokenizer not in (None, fingerprint):
+            raise CheckpointError(
+                "the data is tokenised by another tokenizer than the encoder was trained with",
+                where=str(self._folder),
+                mend="use the encoder folder as data.tokenizer",
+            )
+        if data.context > self.encoder_config.context:
+            raise ConfigError(
+                f"groups of {data.context} tokens, the encoder takes {self.encoder_config.context}",
+                where="data.context",
+                mend="lower it, or raise model.encoder.context",
+            )
+
+    def configure_optimizers(self) -> AdamW:
+        settings = self.optimizer_settings
+        groups = settings.groups(self, self.encoder_config.width)
+        for group in groups:
+            group["peak_lr"] = group["lr"]
+        return AdamW(groups, betas=settings.betas, eps=settings.eps)
+
+    def on_train_batch_start(self, batch: PackedBatch, batch_idx: int) -> None:
+        """Set the learning rate of every group: the schedule is a function of progress alone."""
+        factor = self.schedule.factor(self.progress(batch))
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+    def step_scale(self) -> float:
+        """What undoes Lightning's and the strategy's averaging.
+
+        The strategy averages gradients over ranks and Lightning over accumulated micro-batches;
+        a loss that is already a share of the whole global step must be summed instead.
+        """
+        return float(self.trainer.world_size * self.trainer.accumulate_grad_batches)
+
+    def states(self, batch: PackedBatch) -> Tensor:
+        """Encoder states of a batch, (T, D)."""
+        assert self.encoder is not None
+        states: Tensor = self.encoder(batch)
+        return states
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down what the weights belong to."""
+        checkpoint[_CHECKPOINT_KEY] = self._identity() | {"version": __version__}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights that belong to something else.
+
+        Raises:
+            CheckpointError: If task, head, encoder, tokenizer or split differ.
+        """
+        there = checkpoint.get(_CHECKPOINT_KEY)
+        if there is None:
+            raise CheckpointError("not a checkpoint of biote", where="--ckpt_path")
+        for name, wanted in self._identity().items():
+            if there.get(name) == wanted:
+                continue
+            if name == "split":
+                raise CheckpointError(
+                    "it was trained on another split of the data (corpus, fold or fold file): "
+                    "what is evaluated here may be what it was trained on",
+                    where="--ckpt_path",
+                    mend="use the data settings it was trained with (config.yaml beside it)",
+                )
+            raise CheckpointError(
+                f"it was trained with {name} {there.get(name)}, this run has {wanted}",
+                where="--ckpt_path",
+                mend="use the configuration it was trained with (config.yaml beside it)",
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return {
+            "task": type(self).__name__,
+            "encoder": asdict(self.encoder_config) | {"vocab_size": self.vocab_size},
+            "tokenizer": data.tokenizer.fingerprint,
+            "split": data.split_fingerprint,
+        } | self.describe()
+
+
+def summed_loss(values: Tensor, *, whole: int, scale: float) -> Tensor:
+    """A micro-batch's share of the mean over its whole global step.
+
+    Args:
+        values: Losses of the items of this micro-batch, of any shape; may be empty.
+        whole: Number of items of the whole global step: all ranks, all micro-batches.
+        scale: See `EncoderModule.step_scale`.
+
+    Returns:
+        A scalar; summed over all micro-batches and ranks, divided by ``scale``, it is the mean.
+    """
+    return values.sum() * (scale / max(whole, 1))

@@ -1,0 +1,85 @@
+"""The encoder: token ids of a packed batch to states.
+
+Legend: T packed tokens, D width, V vocabulary, L layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from biote.batch import PackedBatch
+from biote.modules.attention import Maps, group_layout_of
+from biote.modules.block import Block
+from biote.modules.config import EncoderConfig
+from biote.modules.initialisation import TokenEmbedding, initialise
+from biote.modules.norm import Norm
+
+
+class Encoder(nn.Module):
+    """Non-causal transformer encoder, pre-norm, without biases.
+
+    It stands on torch's default device; on the meta device it has no weights until ``to_empty``
+    and `reset_parameters`.
+
+    Args:
+        config: Sizes.
+        vocab_size: Number of token ids, V.
+        seed: Decides the initial weights.
+
+    Source: paper, Methods (architecture); released checkpoints.
+    """
+
+    def __init__(self, config: EncoderConfig, vocab_size: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        device = torch.get_default_device()
+        with torch.device("meta"):  # no layer draws weights of its own: they are drawn once, below
+            self.embedding = TokenEmbedding(vocab_size, config.width)
+            self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+            self.norm = Norm(config.width)
+        if device.type != "meta":
+            self.to_empty(device=device)
+            self.reset_parameters(seed=seed)
+
+    def reset_parameters(self, *, seed: int) -> None:
+        """Give every weight its initial value, also after ``to_empty`` from the meta device.
+
+        Args:
+            seed: With a parameter's name it decides the parameter's values.
+        """
+        initialise(self, seed=seed)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Encode every group of a batch by itself.
+
+        Args:
+            batch: Packed batch of at least one group.
+
+        Returns:
+            States after the final norm, (T, D).
+        """
+        layout = group_layout_of(batch, self.config)
+        states: Tensor = self.embedding(batch.ids)
+        for block in self.blocks:
+            states, _ = block(states, layout)
+        normalised: Tensor = self.norm(states)
+        return normalised
+
+    def forward_with_maps(self, batch: PackedBatch) -> tuple[Tensor, tuple[Maps, ...]]:
+        """Encode a batch and keep what every token attended to.
+
+        Args:
+            batch: Packed batch of at least one group.
+
+        Returns:
+            States after the final norm, (T, D), and for each of L layers the maps of all groups.
+        """
+        layout = group_layout_of(batch, self.config)
+        states: Tensor = self.embedding(batch.ids)
+        all_maps = []
+        for block in self.blocks:
+            states, maps = block(states, layout, with_maps=True)
+            all_maps.append(maps)
+        return self.norm(states), tuple(all_maps)

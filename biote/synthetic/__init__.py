@@ -1,0 +1,1 @@
+"""Generators of learnable data in the real file formats, determined by a seed."""

@@ -1,0 +1,66 @@
+"""The encoder folder of a run: what a fine-tuning run starts from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from biote.modules.base import EncoderModule
+from biote.modules.readout import Readout
+from biote.modules.weights import save_encoder
+
+logger = logging.getLogger(__name__)
+
+
+class EncoderExport(Callback):
+    """Writes the encoder of the best checkpoint as a folder when training ends.
+
+    The folder holds the weights (safetensors), their sizes and the tokenizer.
+
+    Args:
+        folder: Where to write, relative to the run folder; null writes nothing.
+    """
+
+    def __init__(self, folder: str | None = "encoder") -> None:
+        self._folder = folder
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Export the best weights, or the last ones where none were validated."""
+        fast_dev_run: Any = getattr(trainer, "fast_dev_run", False)
+        if self._folder is None or not trainer.is_global_zero or fast_dev_run:
+            return
+        task, data = pl_module, trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(task, EncoderModule)
+        assert task.encoder is not None
+        best = _best_checkpoint(trainer)
+        last = {name: value.clone() for name, value in task.state_dict().items()}
+        extra: dict[str, Any] = {"trained_steps": trainer.global_step, "selection": "last"}
+        if best is not None:
+            checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+            task.load_state_dict(checkpoint["state_dict"])
+            extra = {"trained_steps": checkpoint["global_step"], "selection": "best"}
+        readout = getattr(task, "readout", None)
+        folder = Path(trainer.default_root_dir) / self._folder
+        save_encoder(
+            folder,
+            encoder=task.encoder,
+            readout=readout if isinstance(readout, Readout) else None,
+            tokenizer_fingerprint=data.tokenizer.fingerprint,
+            extra=extra,
+        )
+        data.tokenizer.save(folder)
+        task.load_state_dict(last)
+        logger.info("Encoder (%s weights) written to %s.", extra["selection"], folder)
+
+
+def _best_checkpoint(trainer: Trainer) -> Path | None:
+    callback = trainer.checkpoint_callback
+    if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+        path = Path(callback.best_model_path)
+        return path if path.is_file() else None
+    return None

@@ -1,0 +1,217 @@
+"""Masked language modelling: the pre-training task.
+
+Legend: M masked tokens, T packed tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from biote.batch import MaskedBatch, PackedBatch
+from biote.errors import ConfigError
+from biote.modules.base import EncoderModule, summed_loss
+from biote.modules.config import EncoderConfig
+from biote.modules.initialisation import initialise
+from biote.modules.mup import PretrainingOptimizer
+from biote.modules.readout import PRETRAINING_BASE_WIDTH, Readout
+from biote.modules.schedule import OneCycle
+from biote.modules.weights import load_encoder_weights
+from biote.molecules import Modality, Molecule
+from biote.tasks.metrics import MaskedTokenMetric, MaskedTokenSummary, summarise
+
+MODALITIES = tuple(Modality)
+_READOUT_STD = 1e-5
+
+
+class MaskedLMTask(EncoderModule):
+    """Predict masked tokens of nucleic acids and proteins.
+
+    The readout is computed at masked positions only, and the loss is the summed cross-entropy
+    over the masked tokens of the whole global step.
+
+    Args:
+        encoder: Sizes of the encoder.
+        encoder_checkpoint: Encoder folder to continue from, readout included.
+        optimizer: muP learning rates and decay.
+        schedule: Learning rate over the token budget.
+        vocab_size: Number of token ids; the datamodule gives it.
+        init_seed: Chooses the random weights.
+
+    Source: paper, Methods (pre-training).
+    """
+
+    unigram_counts: Tensor
+
+    def __init__(
+        self,
+        encoder: EncoderConfig | None = None,
+        encoder_checkpoint: str | None = None,
+        *,
+        optimizer: PretrainingOptimizer = PretrainingOptimizer(),  # noqa: B008 - frozen
+        schedule: OneCycle = OneCycle(warmup=0.004),  # noqa: B008 - frozen
+        vocab_size: int,
+        init_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            encoder,
+            encoder_checkpoint,
+            encoder_weights="pretrained",
+            optimizer=optimizer,
+            schedule=schedule,
+            vocab_size=vocab_size,
+            init_seed=init_seed,
+        )
+        # Masked tokens seen in training: what a guess from frequencies alone would know.
+        self.register_buffer("unigram_counts", torch.zeros(len(MODALITIES), vocab_size))
+        self.metrics = nn.ModuleDict(
+            {
+                f"{kind}_{m}": MaskedTokenMetric()
+                for kind in ("model", "unigram")
+                for m in MODALITIES
+            }
+        )
+        self.readout: Readout | None = None
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not hasattr(data, "corpora"):
+            raise ConfigError(
+                f"{type(data).__name__} has no masked tokens",
+                where="data",
+                mend="MaskedLMTask takes PretrainingDataModule",
+            )
+
+    def build(self) -> None:
+        self.readout = Readout(
+            self.encoder_config.width,
+            self.vocab_size,
+            base_width=PRETRAINING_BASE_WIDTH,
+            bias=False,
+            std=_READOUT_STD,
+        )
+        initialise(self.readout, seed=self.init_seed)
+        if self.starts_pretrained:
+            assert self._folder is not None
+            assert self.encoder is not None
+            load_encoder_weights(self._folder, self.encoder, self.readout)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def progress(self, batch: PackedBatch) -> float:
+        assert isinstance(batch, MaskedBatch)
+        return batch.progress
+
+    def masked_logits(self, batch: MaskedBatch) -> Tensor:
+        """Logits at the masked tokens, (M, V)."""
+        assert self.readout is not None
+        logits: Tensor = self.readout(self.states(batch)[batch.masked])
+        return logits
+
+    def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
+        logits = self.masked_logits(batch)
+        losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none")  # (M,)
+        modality = _modality(batch)
+        self.unigram_counts.index_put_(
+            (modality, batch.targets), torch.ones_like(losses), accumulate=True
+        )
+        hits = (logits.detach().argmax(-1) == batch.targets).float()
+        self._log_step(losses.detach(), hits, modality)
+        return summed_loss(losses, whole=batch.step_masked, scale=self.step_scale())
+
+    def on_train_batch_end(self, outputs: Any, batch: MaskedBatch, batch_idx: int) -> None:
+        """Stop when the token budget is spent.
+
+        Lightning validates once more when it is asked to stop, but not when the data merely end.
+        """
+        if batch.last and self.trainer.global_step > batch.step:
+            self.trainer.should_stop = True
+
+    def _log_step(self, losses: Tensor, hits: Tensor, modality: Tensor) -> None:
+        count = max(losses.numel(), 1)
+        self.log("train_loss", losses.sum() / count, prog_bar=True, batch_size=count)
+        self.log("train_masked_accuracy", hits.sum() / count, batch_size=count)
+        for i, name in enumerate(MODALITIES):
+            here = (modality == i).float()
+            # No masked token of a modality gives 0 / 0: the point is left out of the curve.
+            mean = (losses * here).sum() / here.sum()
+            self.log(f"train_loss_{name}", mean, batch_size=count)
+            self.log(f"train_perplexity_{name}", mean.exp(), batch_size=count)
+            accuracy = (hits * here).sum() / here.sum()
+            self.log(f"train_masked_accuracy_{name}", accuracy, batch_size=count)
+
+    def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def test_step(self, batch: MaskedBatch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def _evaluate(self, batch: MaskedBatch) -> None:
+        logits = self.masked_logits(batch)
+        losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none")
+        hits = logits.argmax(-1) == batch.targets
+        modality = _modality(batch)
+        windows = torch.bucketize(batch.masked, batch.cu_seqlens[1:].long(), right=True)
+        # Add-one smoothing: a token never seen in training has a finite cost.
+        unigram = (self.unigram_counts + 1).log().log_softmax(-1)  # (modalities, V)
+        for i, name in enumerate(MODALITIES):
+            here = modality == i
+            targets = batch.targets[here]
+            self._metric("model", name).update(losses[here], hits[here], windows[here])
+            guessed = targets == self.unigram_counts[i].argmax()
+            self._metric("unigram", name).update(-unigram[i][targets], guessed, windows[here])
+
+    def _metric(self, kind: str, modality: Modality) -> MaskedTokenMetric:
+        metric = self.metrics[f"{kind}_{modality}"]
+        assert isinstance(metric, MaskedTokenMetric)
+        return metric
+
+    def summaries(self) -> dict[tuple[str, Modality], MaskedTokenSummary]:
+        """Summaries of the last evaluation, by ``model`` or ``unigram`` and modality."""
+        found = {
+            (kind, m): summarise(self._metric(kind, m).compute())
+            for kind in ("model", "unigram")
+            for m in MODALITIES
+            if self._metric(kind, m).update_called
+        }
+        return {name: summary for name, summary in found.items() if summary is not None}
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_summaries("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_summaries("test")
+
+    def _log_summaries(self, prefix: str) -> None:
+        summaries = self.summaries()
+        model = {m: summary for (kind, m), summary in summaries.items() if kind == "model"}
+        tokens = sum(summary.tokens for summary in model.values())
+        for name, summary in model.items():
+            self.log(f"{prefix}_loss_{name}", summary.cross_entropy)
+            self.log(f"{prefix}_perplexity_{name}", summary.perplexity)
+            self.log(f"{prefix}_masked_accuracy_{name}", summary.accuracy)
+        if tokens:
+            loss = sum(s.cross_entropy * s.tokens for s in model.values()) / tokens
+            self.log(f"{prefix}_loss", loss, prog_bar=True)
+
+    def on_validation_epoch_start(self) -> None:
+        self._reset()
+
+    def on_test_epoch_start(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        for metric in self.metrics.values():
+            assert isinstance(metric, MaskedTokenMetric)
+            metric.reset()
+
+
+def _modality(batch: MaskedBatch) -> Tensor:
+    """Index in `MODALITIES` of every masked token, (M,)."""
+    protein = batch.molecules[batch.masked] == Molecule.PROTEIN.code
+    return protein.long() * MODALITIES.index(Modality.PROTEIN)

@@ -1,0 +1,53 @@
+"""Tokens per second of a training run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from biote.batch import MaskedBatch, PackedBatch
+
+
+class Throughput(Callback):
+    """Logs ``tokens_per_s`` (of all ranks) and ``tokens`` every so many optimiser steps.
+
+    Args:
+        every_n_steps: Optimiser steps between two figures; a figure is their mean.
+    """
+
+    def __init__(self, every_n_steps: int = 10) -> None:
+        self._every_n_steps = every_n_steps
+        self._began: float | None = None
+        self._tokens = 0
+        self._steps_at_start = 0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: PackedBatch, batch_idx: int
+    ) -> None:
+        if self._began is None:
+            self._began = time.perf_counter()
+            self._steps_at_start = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: PackedBatch,
+        batch_idx: int,
+    ) -> None:
+        # Groups have about the same length on every rank: its own tokens stand for the others'.
+        self._tokens += sum(batch.lengths) * trainer.world_size
+        assert self._began is not None
+        if trainer.global_step - self._steps_at_start >= self._every_n_steps:
+            seconds = time.perf_counter() - self._began
+            pl_module.log("tokens_per_s", self._tokens / seconds, prog_bar=True, batch_size=1)
+            if isinstance(batch, MaskedBatch):
+                pl_module.log("tokens", float(batch.cursor[1]), batch_size=1)
+            self._began, self._tokens = None, 0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation is not training time: begin anew after it."""
+        self._began, self._tokens = None, 0

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from biote.corpora.sources import Source, SourceFormat, find_sources, guess_molecule
+from biote.errors import DataError
+from biote.molecules import Molecule
+
+
+def test_folders_are_searched_and_every_file_listed_once_in_order(tmp_path: Path) -> None:
+    for name in ("b/x.FA.gz", "b/c/y.gbff", "a.seq.gz", "z.parquet", "notes.txt", "b/t.fa.bak"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+    found = find_sources([tmp_path / "z.parquet", tmp_path, tmp_path / "b/c/y.gbff"])
+    assert [str(s.path.relative_to(tmp_path)) for s in found] == [
+        "a.seq.gz",
+        "b/c/y.gbff",
+        "b/x.FA.gz",
+        "z.parquet",
+    ]
+    assert [s.format.value for s in found] == ["genbank", "genbank", "fasta", "parquet"]
+    assert {s.bytes for s in found} == {5}
+
+
+def test_what_cannot_be_an_input_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text(">a\nMK\n")
+    with pytest.raises(DataError, match=r"x\.txt: unknown extension; known: .*\.fasta"):
+        find_sources([tmp_path / "x.txt"])
+    with pytest.raises(DataError, match="no such file"):
+        find_sources([tmp_path / "x.fa"])
+    with pytest.raises(DataError, match="no input file"):
+        find_sources([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("text", "molecule"),
+    [
+        (">a\nACGTNacgtn\n>b\nRYSWKMBDHVU--*\n", Molecule.DNA),
+        (">a\nACGT\n>b\nACGTE\n", Molecule.PROTEIN),
+        (">a\nMEL*\n", Molecule.PROTEIN),
+        (">a\nACGT\n" * 1000 + ">late\nMEL\n", Molecule.DNA),
+        (">a\nACGT\n" * 999 + ">late\nMEL\n", Molecule.PROTEIN),
+    ],
+)
+def test_the_letters_decide_dna_or_protein(tmp_path: Path, text: str, molecule: Molecule) -> None:
+    path = tmp_path / "x.fa"
+    path.write_text(text)
+    assert guess_molecule(Source(path, SourceFormat.FASTA, len(text))) is molecule

@@ -1,0 +1,91 @@
+"""Every shipped YAML is parsed, and the complete ones run through a step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from biote.cli import main
+from biote.commands.parsing import find_shipped, shipped_configs
+from biote.synthetic.dataset import write_all
+
+CONFIGS = sorted(path.relative_to(shipped_configs()) for path in shipped_configs().rglob("*.yaml"))
+COMPLETE = [path for path in CONFIGS if path.parts[0] in ("demo", "benchmark")]
+FRAGMENTS = {"head": "--model.head", "encoder": "--model.encoder", "trainer": "--config"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_all(folder, seed=0, size="tiny")
+    for name, source in (("nucleic", "genbank"), ("protein", "fasta")):
+        output = folder / "corpora" / name
+        options = ["--validation-fraction", "0.1", "--output", str(output)]
+        assert main(["prepare", str(folder / source), *options]) == 0
+    rows = [f"{i},MKV{'ACDEF'[i % 5] * (i + 1)},ACGT,{i % 7}" for i in range(20)]
+    (folder / "table.csv").write_text("\n".join(["id,protein,dna,label", *rows]) + "\n")
+    return folder
+
+
+def options_for(config: Path, data: Path, run: Path) -> list[str]:
+    """What a user has to say beside the YAML: where data are, and a small encoder."""
+    options = ["--config", str(config), "--trainer.default_root_dir", str(run)]
+    content = yaml.safe_load((shipped_configs() / config).read_text())
+    arguments = content["data"]["init_args"]
+    encoder = '{"width": 16, "layers": 1, "heads": 2, "context": 2048}'
+    if "corpora" in arguments:
+        folders = [{"folder": str(data / "corpora" / name)} for name in ("nucleic", "protein")]
+        options += ["--data.corpora", json.dumps(folders)]
+    else:
+        table = content["data"]["class_path"] == "TableDataModule"
+        options += ["--data.root", str(data / "table.csv" if table else data)]
+        options += ["--data.fold_file", str(run / "folds.parquet"), "--data.folds", "3"]
+        options += ["--data.tokenizer", "character", "--model.encoder_checkpoint", "null"]
+    return [*options, "--model.encoder", encoder]
+
+
+@pytest.mark.parametrize("config", COMPLETE, ids=str)
+def test_complete_configs_print_and_run(
+    config: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--config", str(config), "--print_config"])
+    assert ended.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"].startswith("biote.")
+    options = options_for(config, data, tmp_path)
+    assert main(["fit", *options, "--trainer.fast_dev_run", "true"]) == 0
+
+
+@pytest.mark.parametrize("config", [path for path in CONFIGS if path not in COMPLETE], ids=str)
+def test_fragments_fit_a_complete_config(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    option = FRAGMENTS[config.parts[0]]
+    base = "demo/pretrain.yaml" if config.parts[0] == "encoder" else "demo/delta_g.yaml"
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--config", base, option, str(config), "--print_config"])
+    assert ended.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    content = yaml.safe_load((shipped_configs() / config).read_text())
+    if config.parts[0] == "head":
+        head = printed["model"]["init_args"]["head"]
+        assert head["class_path"].endswith(content["class_path"])
+    elif config.parts[0] == "encoder":
+        encoder = printed["model"]["init_args"]["encoder"]
+        assert {key: encoder[key] for key in content} == content
+    else:
+        assert {key: printed["trainer"][key] for key in content["trainer"]} == content["trainer"]
+
+
+def test_a_file_in_the_working_directory_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = shipped_configs() / "demo" / "pretrain.yaml"
+    assert find_shipped("demo/pretrain.yaml") == str(shipped)
+    assert find_shipped("--config=demo/pretrain.yaml") == f"--config={shipped}"
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "pretrain.yaml").write_text("")
+    assert find_shipped("demo/pretrain.yaml") == "demo/pretrain.yaml"
+    assert find_shipped("nosuch.yaml") == "nosuch.yaml"
