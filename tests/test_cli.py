@@ -193,8 +193,25 @@ def test_an_unsuitable_head_is_refused_in_one_line_that_names_what_fits(
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_predict_runs_on_the_best_checkpoint(tuned: Path) -> None:
-    assert main(["predict", "--config", str(tuned / "config.yaml")]) == 0
+def test_predict_writes_what_test_would_score(tuned: Path, tmp_path: Path) -> None:
+    config = str(tuned / "config.yaml")
+    assert main(["test", "--config", config, "--baselines", "false"]) == 0
+    tested = pl.read_parquet(tuned / "predictions.parquet")
+    options = ["--trainer.default_root_dir", str(tmp_path)]
+    checkpoint = str(tuned / "checkpoints" / "best.ckpt")
+    assert main(["predict", "--config", config, *options, "--ckpt_path", checkpoint]) == 0
+    predicted = pl.read_parquet(tmp_path / "predictions.parquet").sort("row_id")
+    expected = tested.filter(pl.col("model") == "pre-trained encoder").sort("row_id")
+    assert predicted.equals(expected)
+
+
+def test_pretraining_is_tested_per_modality(pretrained: Path) -> None:
+    assert main(["test", "--config", str(pretrained / "config.yaml")]) == 0
+    results = pl.read_parquet(pretrained / "results.parquet")
+    assert results["split"].unique().to_list() == ["validation"]
+    metrics = set(results["metric"])
+    for modality in ("nucleic", "protein"):
+        assert {f"cross_entropy_{modality}", f"unigram_cross_entropy_{modality}"} <= metrics
 
 
 def test_an_untrained_model_is_never_tested(

@@ -52,9 +52,16 @@ def random_encoder_rows(cli: BioteCLI) -> list[ResultRow]:
         "--model.init_args.encoder_weights=random",
         "--export.folder=null",
     ]
-    if earlier != cli.training_config or not (folder / RESULTS_FILE).is_file():
+    # The sizes and rows behind the paths of a configuration can change: they count, too.
+    wanted = (
+        f"# encoder: {model.encoder_config}\n"
+        f"# split: {cli.datamodule.split_fingerprint}\n"
+        f"{cli.training_config}"
+    )
+    if earlier != wanted or not (folder / RESULTS_FILE).is_file():
         logger.info("Fine-tuning the same encoder with random weights for comparison.")
-        request.write_text(cli.training_config)
+        (folder / RESULTS_FILE).unlink(missing_ok=True)  # until it is tested, it is not done
+        request.write_text(wanted)
         BioteCLI("fit", options)
     rows = BioteCLI("test", options).rows
     write_results(cli.run_folder, rows)

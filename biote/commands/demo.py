@@ -32,9 +32,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "variable BIOTE_DATA, and without that synthetic data are made.",
     )
     parser.add_argument(
-        "--tokens", type=int, default=4_000_000, help="Token budget of the pre-training."
+        "--tokens", type=int, default=3_000_000, help="Token budget of the pre-training."
     )
-    parser.add_argument("--epochs", type=int, default=4, help="Epochs of the fine-tuning.")
+    parser.add_argument("--epochs", type=int, default=2, help="Epochs of the fine-tuning.")
 
 
 def run(arguments: Namespace) -> None:
@@ -103,7 +103,7 @@ def _data(given: Path | None, output: Path, console: Console) -> tuple[Path, str
                 where="--data" if given is not None else _DATA_VARIABLE,
                 mend="give a folder with genbank/, fasta/ and pronab/",
             )
-    return folder, f"real, from {folder}"
+    return folder, f"from {folder}" if given is not None else f"real, from {folder}"
 
 
 def _prepare(data: Path, output: Path, console: Console) -> None:
@@ -156,5 +156,5 @@ def _collect(output: Path, pretrain: Path, delta_g: Path, origin: str) -> None:
         output / "delta_g.png",
         predictions=output / PREDICTIONS_FILE,
         curves=curves,
-        subtitle=f"data: {origin.split(',')[0].split(' (')[0]}",
+        subtitle=f"data: {origin.split(' (')[0]}",
     )

@@ -12,6 +12,7 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from rich.console import Console
 
 import biote.datamodules
 import biote.modules.heads
@@ -150,7 +151,10 @@ class BioteCLI(LightningCLI):
                 callback.config_hash = self.config_hash
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
-        if config.get("enable_progress_bar") in (None, True):
+        # In a log file a bar is a heap of fragments: there, Throughput writes lines instead.
+        if config.get("enable_progress_bar") is None:
+            config["enable_progress_bar"] = Console().is_terminal
+        if config["enable_progress_bar"]:
             callbacks = [*callbacks, RichProgressBar()]
         trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer

@@ -109,6 +109,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     """Unit of the targets, empty if they have none."""
 
     target_kind: TargetKind
+    tested_split = "test"
 
     def __init__(
         self,

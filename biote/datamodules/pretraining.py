@@ -58,6 +58,10 @@ class PretrainingDataModule(LightningDataModule):
     Source: paper, Methods (pre-training).
     """
 
+    benchmark = "pretraining"
+    tested_split = "validation"
+    fold = None
+
     def __init__(
         self,
         corpora: list[CorpusSource],
@@ -88,7 +92,7 @@ class PretrainingDataModule(LightningDataModule):
         self._tokens_per_step = tokens_per_step
         self._mask_rate = check_mask_rate(mask_rate)
         self._validation_tokens = validation_tokens
-        self._seed = seed
+        self.seed = seed
         self._num_workers = num_workers
         self._corpora: list[Corpus] | None = None
         self._cursor: Cursor | None = None
@@ -129,6 +133,11 @@ class PretrainingDataModule(LightningDataModule):
         """What a checkpoint must have been trained on to be resumed with this data."""
         return "+".join(corpus.fingerprint[:16] for corpus in self.corpora)
 
+    @property
+    def data_fingerprint(self) -> str:
+        """What the corpora hold."""
+        return self.split_fingerprint
+
     def train_dataloader(self) -> DataLoader[MaskedBatch]:
         indices = self._windows("train")
         for corpus, index in zip(self.corpora, indices, strict=True):
@@ -142,7 +151,7 @@ class PretrainingDataModule(LightningDataModule):
             self.corpora,
             indices,
             weights=[source.weight for source in self._sources],
-            seed=self._seed,
+            seed=self.seed,
         )
         return self._loader(
             TrainingStream(
@@ -160,7 +169,7 @@ class PretrainingDataModule(LightningDataModule):
             self._windows("validation"),
             self.corpora,
             tokens=self._validation_tokens,
-            seed=self._seed,
+            seed=self.seed,
         )
         # A quarter of a step, so that validation needs no more memory than training.
         size = max(self.context, self._tokens_per_step // 4)

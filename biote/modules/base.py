@@ -88,6 +88,11 @@ class EncoderModule(LightningModule):
         """Whether the encoder starts from pre-trained weights."""
         return self._folder is not None and self.encoder_weights == "pretrained"
 
+    @property
+    def label(self) -> str:
+        """What stands for this model in results."""
+        return "pre-trained encoder" if self.starts_pretrained else "random encoder"
+
     @abstractmethod
     def build(self) -> None:
         """Build what the task adds to the encoder; called once, after the encoder is there."""
@@ -101,7 +106,7 @@ class EncoderModule(LightningModule):
         """What must be the same for a checkpoint to fit: head, outputs."""
 
     def configure_model(self) -> None:
-        """Build the model, and shard its blocks where the strategy has a device mesh."""
+        """Build the model once; Lightning calls this before it loads a checkpoint."""
         if self.encoder is not None:
             return
         self.encoder = Encoder(self.encoder_config, self.vocab_size, seed=self.init_seed)

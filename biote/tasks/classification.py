@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MetricCollection
+from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassF1Score,
@@ -85,7 +84,7 @@ class ClassificationTask(EncoderModule):
             compute_groups=False,
         )
         self.metrics = nn.ModuleDict({name: metrics.clone() for name in ("val", "test")})
-        self._rows = 0
+        self.tested_rows = SumMetric()
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -132,17 +131,15 @@ class ClassificationTask(EncoderModule):
         for name, value in self._compute("val").items():
             self.log(f"val_{name}", value, prog_bar=True)
 
-    def on_test_epoch_start(self) -> None:
-        self._rows = 0
-
     def test_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
         logits = self(batch)
         self._update("test", logits, batch)
-        self._rows += len(batch.row_ids)
+        self.tested_rows.update(len(batch.row_ids))
         return _row_outputs(batch, logits)
 
     def on_test_epoch_end(self) -> None:
-        rows = int(self.trainer.strategy.reduce(self._n_rows(), reduce_op="sum"))
+        rows = int(self.tested_rows.compute())
+        self.tested_rows.reset()
         self.scores = [
             Score(metric=name, value=value, n=rows, unit="")
             for name, value in self._compute("test").items()
@@ -152,9 +149,6 @@ class ClassificationTask(EncoderModule):
 
     def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
         return _row_outputs(batch, self(batch))
-
-    def _n_rows(self) -> Tensor:
-        return torch.tensor(self._rows, device=self.device)
 
     def _update(self, stage: str, logits: Tensor, batch: LabelledBatch) -> None:
         metrics = self.metrics[stage]

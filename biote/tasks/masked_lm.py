@@ -22,6 +22,7 @@ from biote.modules.schedule import OneCycle
 from biote.modules.weights import load_encoder_weights
 from biote.molecules import Modality, Molecule
 from biote.tasks.metrics import MaskedTokenMetric, MaskedTokenSummary, summarise
+from biote.tasks.results import Score
 
 MODALITIES = tuple(Modality)
 _READOUT_STD = 1e-5
@@ -99,6 +100,15 @@ class MaskedLMTask(EncoderModule):
             assert self._folder is not None
             assert self.encoder is not None
             load_encoder_weights(self._folder, self.encoder, self.readout)
+
+    @property
+    def label(self) -> str:
+        return "masked language model"
+
+    @property
+    def head_name(self) -> str:
+        """Class of what makes the predictions."""
+        return "Readout"
 
     def describe(self) -> dict[str, Any]:
         return {}
@@ -186,6 +196,15 @@ class MaskedLMTask(EncoderModule):
 
     def on_test_epoch_end(self) -> None:
         self._log_summaries("test")
+        self.scores = [
+            Score(metric=f"{prefix}{name}_{modality}", value=value, n=summary.tokens, unit=unit)
+            for (kind, modality), summary in self.summaries().items()
+            for prefix in ["" if kind == "model" else "unigram_"]
+            for name, value, unit in (
+                ("cross_entropy", summary.cross_entropy, "nat"),
+                ("masked_accuracy", summary.accuracy, ""),
+            )
+        ]
 
     def _log_summaries(self, prefix: str) -> None:
         summaries = self.summaries()

@@ -178,6 +178,9 @@ class ResultsWriter(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._outputs = []
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._outputs = []
+
     def on_test_batch_end(
         self,
         trainer: Trainer,
@@ -187,30 +190,39 @@ class ResultsWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if isinstance(outputs, dict) and "row_ids" in outputs:
+        if isinstance(outputs, dict):
             self._outputs.append(outputs)
 
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if isinstance(outputs, dict):
+            self._outputs.append(outputs)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write_predictions(trainer, pl_module)
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the task scored; a task without scores has nothing to write."""
-        scores: list[Score] = getattr(pl_module, "scores", [])
-        if not scores:
-            return
-        outputs = _gathered(self._outputs)
+        """Write the scores of the task and the predictions they were computed from."""
+        self._write_predictions(trainer, pl_module)
         if not trainer.is_global_zero:
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         task: Any = pl_module
-        model = self._model or (
-            "pre-trained encoder" if task.starts_pretrained else "random encoder"
-        )
         fingerprint = weights_fingerprint(pl_module)
         self.rows = [
             ResultRow(
                 benchmark=data.benchmark,
-                split="test",
+                split=data.tested_split,
                 fold=data.fold,
                 seed=data.seed,
-                model=model,
+                model=self._model or task.label,
                 head=task.head_name,
                 **asdict(score),
                 config_hash=self.config_hash,
@@ -218,15 +230,20 @@ class ResultsWriter(Callback):
                 weights_fingerprint=fingerprint,
                 package_version=__version__,
             )
-            for score in scores
+            for score in task.scores
         ]
-        folder = Path(trainer.default_root_dir)
-        write_results(folder, self.rows)
+        write_results(Path(trainer.default_root_dir), self.rows)
+
+    def _write_predictions(self, trainer: Trainer, task: Any) -> None:
+        outputs = _gathered(self._outputs)
+        if not outputs or not trainer.is_global_zero:
+            return  # masked tokens are scored, not kept
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         write_predictions(
-            folder,
+            Path(trainer.default_root_dir),
             prediction_frame(
-                model=model,
-                split="test",
+                model=self._model or task.label,
+                split=data.tested_split,
                 fold=data.fold,
                 row_ids=[row for output in outputs for row in output["row_ids"]],
                 targets=torch.cat([output["targets"] for output in outputs]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -9,9 +10,13 @@ from lightning import Callback, LightningModule, Trainer
 
 from biote.batch import MaskedBatch, PackedBatch
 
+logger = logging.getLogger(__name__)
+
 
 class Throughput(Callback):
     """Logs ``tokens_per_s`` (of all ranks) and ``tokens`` every so many optimiser steps.
+
+    Where there is no progress bar, it writes a line with them and the training loss instead.
 
     Args:
         every_n_steps: Optimiser steps between two figures; a figure is their mean.
@@ -43,9 +48,17 @@ class Throughput(Callback):
         assert self._began is not None
         if trainer.global_step - self._steps_at_start >= self._every_n_steps:
             seconds = time.perf_counter() - self._began
-            pl_module.log("tokens_per_s", self._tokens / seconds, prog_bar=True, batch_size=1)
+            per_second = self._tokens / seconds
+            pl_module.log("tokens_per_s", per_second, prog_bar=True, batch_size=1)
             if isinstance(batch, MaskedBatch):
                 pl_module.log("tokens", float(batch.cursor[1]), batch_size=1)
+            if trainer.progress_bar_callback is None:
+                logger.info(
+                    "step %d, train_loss %.4f, %s tokens/s",
+                    trainer.global_step,
+                    float(trainer.callback_metrics.get("train_loss", float("nan"))),
+                    f"{per_second:,.0f}",
+                )
             self._began, self._tokens = None, 0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
