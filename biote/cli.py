@@ -61,7 +61,7 @@ def _help() -> str:
         "",
         "Pre-train, fine-tune and test transformer encoders on nucleic acids and proteins.",
         "",
-        "Training commands, configured by YAML (biote fit --config xl.yaml):",
+        "Training commands, configured by YAML (biote fit --config demo/pretrain.yaml):",
         *(f"  {name:<10} {summary}" for name, summary in TRAINER_COMMANDS.items()),
         "",
         "Other commands:",

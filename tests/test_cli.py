@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
+import yaml
 
 from biote.cli import main
 from biote.commands.dispatch import COMMANDS, TRAINER_COMMANDS
@@ -56,6 +58,12 @@ def pretrained(corpora: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("pretrain")
     assert main(["fit", *pretraining(corpora, run)]) == 0
     return run
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert isinstance(state, dict)
+    return state
 
 
 def fine_tuning(data: Path, pretrained: Path, run: Path) -> list[str]:
@@ -186,10 +194,12 @@ def test_an_unsuitable_head_is_refused_in_one_line_that_names_what_fits(
     options = [*fine_tuning(data, pretrained, tmp_path), "--model.head", "head/residue.yaml"]
     assert main(["fit", *options]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error == (
+    assert error.startswith(
         "biote: error: model.head: ResidueHead predicts per token, RegressionTask needs one "
-        "prediction per group; heads that fit: DeltaGHead, MLPHead, SequenceHead"
+        "prediction per group; heads that fit: "
     )
+    assert "MLPHead" in error
+    assert "ResidueHead" not in error.partition("fit: ")[2]
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -297,3 +307,111 @@ def test_bad_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "bad.yaml").write_text("model: [1\n")
     assert main(["fit", "--config", str(tmp_path / "bad.yaml")]) == 2
     assert "the YAML cannot be read" in capsys.readouterr().err
+
+
+def test_a_run_folder_with_a_run_in_it_is_not_mixed_with_another(
+    data: Path, pretrained: Path, tuned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *fine_tuning(data, pretrained, tuned)]) == 2
+    assert "holds an earlier run; name another folder" in capsys.readouterr().err
+
+
+def test_a_continued_run_is_tested_by_its_best_weights(
+    data: Path, pretrained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # REFERENCE 6, 5: after a resume, best must not have become last.
+    assert main(["fit", *fine_tuning(data, pretrained, tmp_path)]) == 0
+    config = tmp_path / "config.yaml"
+    resume = ["--ckpt_path", "last", "--trainer.max_epochs", "3"]
+    assert main(["fit", "--config", str(config), *resume]) == 0
+    assert yaml.safe_load(config.read_text())["ckpt_path"] is None
+    caplog.clear()
+    with caplog.at_level("INFO", logger="biote"):
+        assert main(["test", "--config", str(config), "--baselines", "false"]) == 0
+    assert f"Weights: {tmp_path / 'checkpoints' / 'best.ckpt'}" in caplog.text
+
+
+def test_the_control_is_trained_as_the_tested_model_was(
+    data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    # REFERENCE 6, 16: what is given at the test must not change how its control is trained.
+    options = [*fine_tuning(data, pretrained, tmp_path), "--model.optimizer.lr_head", "0.003"]
+    assert main(["fit", *options]) == 0
+    other = ["--trainer.max_epochs", "7", "--model.optimizer.lr_head", "0.1"]
+    assert main(["test", *fine_tuning(data, pretrained, tmp_path), *other]) == 0
+    control = yaml.safe_load((tmp_path / "random_encoder" / "config.yaml").read_text())
+    assert control["trainer"]["max_epochs"] == 2
+    assert control["model"]["init_args"]["optimizer"]["lr_head"] == 0.003
+    assert control["model"]["init_args"]["encoder_weights"] == "random"
+    results = pl.read_parquet(tmp_path / "results.parquet")
+    assert results.filter(pl.col("model") == "random encoder")["config_hash"].n_unique() == 1
+
+
+def test_a_longer_budget_continues_a_finished_pretraining(
+    corpora: str, pretrained: Path, tmp_path: Path
+) -> None:
+    # REFERENCE 6, 10: the data go on where they stood, and end with the new budget.
+    checkpoint = pretrained / "checkpoints" / "last.ckpt"
+    options = [*pretraining(corpora, tmp_path), "--ckpt_path", str(checkpoint)]
+    assert main(["fit", *options, "--data.tokens", "30000"]) == 0
+    before, after = (
+        torch.load(path, weights_only=True)["PretrainingDataModule"]["cursor"]
+        for path in (checkpoint, tmp_path / "checkpoints" / "last.ckpt")
+    )
+    assert before[1] >= 20_000
+    assert after[1] >= 30_000
+    first, last = (weights(c) for c in (checkpoint, tmp_path / "checkpoints" / "last.ckpt"))
+    assert not torch.equal(first["readout.weight"], last["readout.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "key"), [("data.seed", "9"), ("data.context", "64")], ids=["seed", "context"]
+)
+def test_a_resume_in_another_order_is_refused(
+    change: str, key: str, pretrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(pretrained / "config.yaml")
+    assert main(["fit", "--config", config, "--ckpt_path", "last", f"--{change}", key]) == 2
+    assert f"{change}: the checkpoint was trained with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--checkpoint.monitor", "val_mea"], "checkpoint.monitor: RegressionTask computes no"),
+        (["--data.validation", "none"], "checkpoint.monitor: there is no validation row"),
+        (["--trainer.max_epochs", "-1"], "trainer.max_epochs: the run has no end"),
+        (["--trainer.precision", "bf16-true"], "trainer.precision: bf16-true would round"),
+        (["--trainer.accelerator", "gpu"], "No supported gpu backend"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_it_is(
+    options: list[str],
+    expected: str,
+    data: Path,
+    pretrained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "gpu" in options and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert main(["fit", *fine_tuning(data, pretrained, tmp_path), *options]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "biote: error" in line]
+    assert len(errors) == 1
+    assert expected in errors[0]
+
+
+def test_a_damaged_checkpoint_and_a_bad_run_folder_are_one_line(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (tuned / "checkpoints" / "best.ckpt").read_bytes()
+    config = str(tuned / "config.yaml")
+    for content in (b"no checkpoint", whole[: len(whole) // 2]):
+        (tmp_path / "bad.ckpt").write_bytes(content)
+        options = ["--ckpt_path", str(tmp_path / "bad.ckpt")]
+        assert main(["test", "--config", config, *options]) == 2
+        assert "is no checkpoint, or was cut off" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    options = ["--trainer.default_root_dir", str(tmp_path / "file" / "run")]
+    assert main(["fit", "--config", config, *options]) == 2
+    assert "cannot be made" in capsys.readouterr().err

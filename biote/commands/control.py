@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from biote.commands.lightning_cli import BioteCLI
+from biote.commands.runs import CHECKPOINTS
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule
 from biote.tasks.results import RESULTS_FILE, ResultRow, write_results
@@ -29,17 +30,17 @@ def random_encoder_rows(cli: BioteCLI) -> list[ResultRow]:
         tested.
 
     Raises:
-        ConfigError: If the test runs on several processes, from within which nothing can be
-            trained.
+        ConfigError: If the checkpoint does not say how it was trained.
     """
     model = cli.model
-    if not isinstance(model, EncoderModule) or not model.starts_pretrained:
+    if not cli.wants_control:
         return []
-    if cli.trainer.world_size > 1:
+    assert isinstance(model, EncoderModule)
+    if not model.training_config:
         raise ConfigError(
-            "the control with random weights cannot be trained from within several processes",
+            "the checkpoint does not say how it was trained, so no control can be trained alike",
             where="--baselines",
-            mend="run biote test on one process, or with --baselines false",
+            mend="train it with biote fit, or test with --baselines false",
         )
     folder = cli.run_folder / CONTROL_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,15 +49,17 @@ def random_encoder_rows(cli: BioteCLI) -> list[ResultRow]:
     options = [
         f"--config={request}",
         f"--trainer.default_root_dir={folder}",
-        f"--checkpoint.dirpath={folder / 'checkpoints'}",
+        f"--checkpoint.dirpath={folder / CHECKPOINTS}",
+        f"--last_checkpoint.dirpath={folder / CHECKPOINTS}",
         "--model.init_args.encoder_weights=random",
         "--export.folder=null",
+        "--overwrite=true",
     ]
     # The sizes and rows behind the paths of a configuration can change: they count, too.
     wanted = (
         f"# encoder: {model.encoder_config}\n"
         f"# split: {cli.datamodule.split_fingerprint}\n"
-        f"{cli.training_config}"
+        f"{model.training_config}"
     )
     if earlier != wanted or not (folder / RESULTS_FILE).is_file():
         logger.info("Fine-tuning the same encoder with random weights for comparison.")

@@ -60,8 +60,10 @@ def run(arguments: Namespace) -> None:
         "--trainer.default_root_dir", str(pretrain),
         "--data.corpora", json.dumps(corpora),
         "--data.tokens", str(arguments.tokens),
+        "--overwrite", "true",
     )  # fmt: skip
     delta_g = output / "delta_g"
+    (delta_g / "folds.parquet").unlink(missing_ok=True)  # an earlier demo may have had other data
     _step(
         console,
         "Fine-tune on binding free energy",
@@ -71,6 +73,7 @@ def run(arguments: Namespace) -> None:
         "--model.encoder_checkpoint", str(pretrain / "encoder"),
         "--data.root", str(data),
         "--data.fold_file", str(delta_g / "folds.parquet"),
+        "--overwrite", "true",
     )  # fmt: skip
     _step(
         console,

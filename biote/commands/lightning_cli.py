@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,8 +17,16 @@ import biote.datamodules
 import biote.modules.heads
 import biote.tasks
 from biote.commands.parsing import raise_one_line
-from biote.errors import BioteError, CheckpointError
-from biote.tasks.export import EncoderExport
+from biote.commands.runs import (
+    CHECKPOINTS,
+    begin_anew,
+    checkpoint_to_evaluate,
+    checkpoint_to_resume,
+    make_run_folder,
+)
+from biote.datamodules.base import LabelledDataModule
+from biote.errors import BioteError, ConfigError
+from biote.tasks.export import EncoderExport, LastCheckpoint
 from biote.tasks.results import ResultRow, ResultsWriter
 from biote.tasks.throughput import Throughput
 
@@ -29,8 +36,6 @@ logger = logging.getLogger(__name__)
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 CONFIG_FILE = "config.yaml"
-CHECKPOINTS = "checkpoints"
-BEST = "best"
 _KNOWN_CLASSES = {
     "model": biote.tasks.__all__,
     "data": [name for name in biote.datamodules.__all__ if name.endswith("DataModule")],
@@ -38,7 +43,7 @@ _KNOWN_CLASSES = {
         name for name in biote.modules.heads.__all__ if name.endswith("Head") and name != "Head"
     ],
 }
-_TRAINING_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "throughput")
+_TRAINING_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "last_checkpoint")
 
 
 class TrainingParser(LightningArgumentParser):
@@ -56,8 +61,11 @@ class RunConfig(SaveConfigCallback):
             return
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        # What was continued from is no part of what a run is: its YAML begins it anew.
+        config = self.config.clone()
+        config.ckpt_path = None
         self.parser.save(
-            self.config, folder / CONFIG_FILE, skip_unset=False, overwrite=True, multifile=False
+            config, folder / CONFIG_FILE, skip_unset=False, overwrite=True, multifile=False
         )
 
 
@@ -74,7 +82,11 @@ class BioteCLI(LightningCLI):
         super().__init__(
             save_config_callback=RunConfig,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"default_root_dir": "runs/biote", "num_sanity_val_steps": 0},
+            trainer_defaults={
+                "default_root_dir": "runs/biote",
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,  # the datamodules deal rows and windows out
+            },
             seed_everything_default=0,
             parser_class=TrainingParser,
             parser_kwargs={"prog": "biote"},
@@ -98,12 +110,12 @@ class BioteCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
             {
-                "checkpoint.filename": BEST,
-                "checkpoint.save_last": True,
+                "checkpoint.filename": "best",
                 "checkpoint.enable_version_counter": False,
                 "checkpoint.auto_insert_metric_name": False,
             }
         )
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EncoderExport, "export")
         parser.add_lightning_class_args(ResultsWriter, "results")
         parser.add_lightning_class_args(Throughput, "throughput")
@@ -115,23 +127,43 @@ class BioteCLI(LightningCLI):
             "on k-mers and, where a pre-trained encoder is tested, the same one with random "
             "weights, fine-tuned alike.",
         )
+        parser.add_argument(
+            "--overwrite",
+            type=bool,
+            default=False,
+            help="Whether biote fit may replace the checkpoints and results of an earlier run in "
+            "the run folder.",
+        )
         parser.link_arguments(
             "data.vocab_size", "model.init_args.vocab_size", apply_on="instantiate"
         )
         parser.link_arguments("data.n_outputs", "model.init_args.n_outputs", apply_on="instantiate")
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration alone: no hyper-parameters of a checkpoint overrule the YAML."""
+
     def before_instantiate_classes(self) -> None:
         config = self.config[self._command]
         root = Path(config.trainer.default_root_dir)
-        if config.checkpoint.dirpath is None:
-            config.checkpoint.dirpath = str(root / CHECKPOINTS)
+        for callback in (config.checkpoint, config.last_checkpoint):
+            if callback.dirpath is None:
+                callback.dirpath = str(root / CHECKPOINTS)
         _fill_tokenizer(config)
+        precision = config.trainer.precision
+        if precision in ("16-true", "bf16-true"):
+            raise ConfigError(
+                f"{precision} would round weights and targets",
+                where="trainer.precision",
+                mend="use bf16-mixed, or 32-true",
+            )
+        make_run_folder(root)
         if self._command != "fit":
-            config.ckpt_path = _checkpoint(config.get("ckpt_path"), root)
-        elif config.get("ckpt_path") not in (None, "last"):
-            _existing(Path(config.ckpt_path))
-        elif config.get("ckpt_path") == "last":
-            config.ckpt_path = str(_existing(root / CHECKPOINTS / "last.ckpt"))
+            config.ckpt_path = checkpoint_to_evaluate(config.get("ckpt_path"), root)
+        elif config.get("ckpt_path") is None:
+            if not config.trainer.fast_dev_run:
+                begin_anew(root, overwrite=config.overwrite)
+        else:
+            config.ckpt_path = checkpoint_to_resume(config.ckpt_path, root)
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; jsonargparse wraps their errors, the user sees ours."""
@@ -146,9 +178,49 @@ class BioteCLI(LightningCLI):
             raise cause from error
 
     def after_instantiate_classes(self) -> None:
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, ResultsWriter):
-                callback.config_hash = self.config_hash
+        if self._command == "fit":
+            self.model.training_config = self.training_config
+
+    def before_fit(self) -> None:
+        """Refuse a checkpoint that would be chosen by a metric nobody computes.
+
+        Raises:
+            ConfigError: If the monitored metric is unknown, or there is no validation split.
+        """
+        monitor = self.config[self._command].checkpoint.monitor
+        if monitor is None:
+            return
+        if monitor not in self.model.monitored:
+            raise ConfigError(
+                f"{type(self.model).__name__} computes no {monitor!r}",
+                where="checkpoint.monitor",
+                mend=f"give one of {', '.join(self.model.monitored)}",
+            )
+        data = self.datamodule
+        if isinstance(data, LabelledDataModule) and not data.rows("validation"):
+            raise ConfigError(
+                f"there is no validation row to compute {monitor} on",
+                where="checkpoint.monitor",
+                mend="set it to null: the last weights are then tested",
+            )
+
+    def before_test(self) -> None:
+        """Refuse a comparison that cannot be made, before time is spent on the test.
+
+        Raises:
+            ConfigError: If a control had to be trained from within several processes.
+        """
+        if self.wants_control and self.trainer.world_size > 1:
+            raise ConfigError(
+                "the control with random weights cannot be trained from within several processes",
+                where="--baselines",
+                mend="run biote test on one process, or with --baselines false",
+            )
+
+    @property
+    def wants_control(self) -> bool:
+        """Whether the same encoder with random weights is to be trained for comparison."""
+        return self.wants_baselines and getattr(self.model, "starts_pretrained", False)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         # In a log file a bar is a heap of fragments: there, Throughput writes lines instead.
@@ -169,13 +241,6 @@ class BioteCLI(LightningCLI):
         """What of the configuration a training run would take, as YAML."""
         content = yaml.safe_load(self.config_text)
         return yaml.safe_dump({name: content[name] for name in _TRAINING_KEYS})
-
-    @property
-    def config_hash(self) -> str:
-        """SHA-256 over model, data and seed: not over where a run is written."""
-        content = yaml.safe_load(self.config_text)
-        chosen = {name: content.get(name) for name in ("model", "data", "seed_everything")}
-        return hashlib.sha256(yaml.safe_dump(chosen, sort_keys=True).encode()).hexdigest()
 
     @property
     def wants_baselines(self) -> bool:
@@ -209,29 +274,3 @@ def _fill_tokenizer(config: Namespace) -> None:
         return
     if model is not None and model.get("encoder_checkpoint") is not None:
         data.tokenizer = model.encoder_checkpoint
-
-
-def _checkpoint(given: str | None, root: Path) -> str:
-    """The checkpoint to evaluate: never an untrained model."""
-    if given not in (None, BEST, "last"):
-        return str(_existing(Path(str(given))))
-    name = BEST if given is None else given
-    path = root / CHECKPOINTS / f"{name}.ckpt"
-    if not path.exists():
-        raise CheckpointError(
-            f"no checkpoint {path}",
-            where="--ckpt_path",
-            mend="run biote fit first, or give the path of a checkpoint",
-        )
-    logger.info("Weights: %s", path)
-    return str(path)
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise CheckpointError(
-            f"no checkpoint {path}",
-            where="--ckpt_path",
-            mend="give the path of a checkpoint, or 'last' for the one in the run folder",
-        )
-    return path

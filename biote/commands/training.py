@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
 from biote.commands.comparison import trivial_rows
 from biote.commands.control import random_encoder_rows
 from biote.commands.lightning_cli import BioteCLI
 from biote.commands.tables import print_masked_lm, print_results
 from biote.datamodules.base import LabelledDataModule
+from biote.errors import ConfigError
 from biote.tasks.masked_lm import MaskedLMTask
 
 
@@ -24,7 +27,10 @@ def run(command: str, arguments: list[str]) -> None:
         BioteError: On any mistake in configuration, data or checkpoint.
     """
     _quiet()
-    cli = BioteCLI(command, arguments)
+    try:
+        cli = BioteCLI(command, arguments)
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
     if not cli.trainer.is_global_zero:
         return
     if isinstance(cli.model, MaskedLMTask):

@@ -137,8 +137,6 @@ class LabelledDataModule(LightningDataModule, ABC):
         self.tokenizer: Tokenizer = resolve_tokenizer(tokenizer)
         self._rows: Mapping[Split, list[Row]] | None = None
         self._encoder = GroupEncoder(self.tokenizer, context=context)
-        self._samplers: dict[Split, StepSampler] = {}
-        self._resume: dict[str, int] | None = None
 
     @abstractmethod
     def read_rows(self) -> Mapping[Split, list[Row]]:
@@ -245,19 +243,17 @@ class LabelledDataModule(LightningDataModule, ABC):
         return self._loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """Which batch of which epoch comes next, and what the rows are."""
-        assert self.trainer is not None
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        # An epoch that is complete leaves its count behind until the next one begins.
-        done = 0 if self.trainer.fit_loop.epoch_loop.done else progress.current.completed
-        epoch = self.trainer.current_epoch + (1 if done == 0 and progress.current.completed else 0)
-        return {"split": self.split_fingerprint, "epoch": epoch, "batches": done}
+        """What, with the number of steps done, decides the rows of every later step."""
+        return {"split": self.split_fingerprint} | self._order_settings()
+
+    def _order_settings(self) -> dict[str, int]:
+        return {"batch_size": self._batch_size, "seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where a checkpoint stands.
+        """Refuse to continue a run with other data.
 
         Raises:
-            CheckpointError: If the checkpoint was trained on another split.
+            CheckpointError: If the checkpoint was trained on another split or in another order.
         """
         if state_dict["split"] != self.split_fingerprint:
             raise CheckpointError(
@@ -265,7 +261,7 @@ class LabelledDataModule(LightningDataModule, ABC):
                 where=self.benchmark,
                 mend="use the fold and the fold file it was trained with",
             )
-        self._resume = {name: state_dict[name] for name in ("epoch", "batches")}
+        refuse_other_settings(state_dict, self._order_settings())
 
     def _loader(self, split: Split) -> DataLoader[LabelledBatch]:
         trainer = self.trainer
@@ -277,9 +273,9 @@ class LabelledDataModule(LightningDataModule, ABC):
             world=trainer.world_size if trainer else 1,
             accumulate=trainer.accumulate_grad_batches if trainer and training else 1,
             seed=self.seed if training else None,
+            steps_done=lambda: trainer.global_step if trainer and training else 0,
+            limit=trainer.limit_train_batches if trainer and training else 1.0,
         )
-        if training and self._resume is not None:
-            sampler.skip(self._resume["epoch"], self._resume["batches"])
         n_targets = len(self.rows(split)[0].target)
         return DataLoader(
             _RowBatches(self.rows(split), self._encoder, self.target_kind, n_targets),
@@ -288,6 +284,25 @@ class LabelledDataModule(LightningDataModule, ABC):
             num_workers=self._num_workers,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def refuse_other_settings(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Refuse to resume with settings under which a place in the data means something else.
+
+    Args:
+        stored: Settings in the checkpoint.
+        here: Settings of this run.
+
+    Raises:
+        CheckpointError: If one differs.
+    """
+    for name, value in here.items():
+        if stored.get(name) != value:
+            raise CheckpointError(
+                f"the checkpoint was trained with {stored.get(name)}, this run has {value}",
+                where=f"data.{name}",
+                mend="resume with the value it was trained with, or start anew",
+            )
 
 
 def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from biote.batch import MaskedBatch, PackedBatch
 from biote.corpora.shards import Corpus
 from biote.corpora.windows import Split, WindowIndex, open_windows, shared_validation
+from biote.datamodules.base import refuse_other_settings
 from biote.datamodules.masking import check_mask_rate
 from biote.datamodules.mixture import Cursor, Mixture, validation_windows
 from biote.datamodules.stream import BatchBuilder, Share, TrainingStream, ValidationStream
@@ -198,13 +199,16 @@ class PretrainingDataModule(LightningDataModule):
         return {
             "cursor": cursor.flat() if cursor is not None else None,
             "corpora": [corpus.fingerprint for corpus in self.corpora],
-        }
+        } | self._order_settings()
+
+    def _order_settings(self) -> dict[str, Any]:
+        return {"context": self.context, "seed": self.seed, "mask_rate": self._mask_rate}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where a checkpoint stands.
 
         Raises:
-            CheckpointError: If the checkpoint was trained on other corpora.
+            CheckpointError: If the checkpoint was trained on other corpora or in another order.
         """
         if state_dict["corpora"] != [corpus.fingerprint for corpus in self.corpora]:
             raise CheckpointError(
@@ -212,6 +216,7 @@ class PretrainingDataModule(LightningDataModule):
                 where="data.corpora",
                 mend="name the same folders in the same order, or start anew without --ckpt_path",
             )
+        refuse_other_settings(state_dict, self._order_settings())
         if state_dict["cursor"] is not None:
             self._cursor = Cursor.from_flat(state_dict["cursor"])
 

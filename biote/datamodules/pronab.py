@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ def read_pronab(path: Path, *, empty_first_strand: EmptyFirstStrand = "drop") ->
             quoted for; the two it drops stand where second strands have slipped by a row.
 
     Raises:
-        DataError: If the file is not laid out as ProNAB, naming the entry.
+        DataError: If the file is not JSON of ProNAB's layout, or no row of it can be used.
     """
     try:
         content = json.loads(path.read_text())
@@ -70,43 +71,53 @@ def read_pronab(path: Path, *, empty_first_strand: EmptyFirstStrand = "drop") ->
     rows: list[Row] = []
     dropped: Counter[str] = Counter()
     for accession, entry in content.items():
-        try:
-            protein, measurements = entry["Sequence"], entry["binding data"]
-            for i, (first, kind, _, delta_g, second) in enumerate(measurements):
-                row_id = f"{accession}:{i}"
-                strands = [strand for strand in (first, second) if strand]
-                if not first and empty_first_strand == "drop":
-                    strands = []
-                reason, row = _row(row_id, protein, kind, strands, float(delta_g))
-                if row is None:
-                    dropped[reason] += 1
-                else:
-                    rows.append(row)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                "not an entry of ProNAB",
-                where=f"{path}, {accession}",
-                mend="an entry needs 'Sequence' and 'binding data' rows of five fields",
-            ) from error
+        measurements = entry.get("binding data") if isinstance(entry, dict) else None
+        if not isinstance(measurements, list):
+            dropped["entry without binding data"] += 1
+            continue
+        for i, measurement in enumerate(measurements):
+            row_id = f"{accession}:{i}"
+            reason, row = _row(row_id, entry.get("Sequence"), measurement, empty_first_strand)
+            if row is None:
+                dropped[reason] += 1
+            else:
+                rows.append(row)
+    if not rows:
+        raise DataError(
+            f"no row of ProNAB that can be used ({dict(dropped)})",
+            where=str(path),
+            mend="an entry needs 'Sequence' and 'binding data' rows of five fields",
+        )
     return PronabRows(rows, dict(dropped))
 
 
 def _row(
-    row_id: str, protein: str, kind: str, strands: list[str], delta_g: float
+    row_id: str, protein: Any, measurement: Any, empty_first_strand: EmptyFirstStrand
 ) -> tuple[str, Row | None]:
     """The row, or the reason to drop it."""
+    try:
+        first, kind, _, energy, second = measurement
+        delta_g = float(energy)
+        strands = [strand for strand in (first, second) if strand]
+        letters = set(protein), set().union(*strands)
+    except (TypeError, ValueError):
+        return "malformed: not five fields, or one of another type", None
+    if not first and empty_first_strand == "drop":
+        strands = []
     if kind not in ("DNA", "RNA"):
         return "type is neither DNA nor RNA", None
-    if not set(protein) <= _RESIDUES or not protein:
+    if not letters[0] <= _RESIDUES or not protein:
         return "protein has other than the 20 standard residues", None
     if not strands:
         return "first strand empty", None
-    if not set().union(*strands) <= _NUCLEOTIDES:
+    if not letters[1] <= _NUCLEOTIDES:
         return "nucleic acid has other than A, C, G, T, U", None
     if delta_g == 0:
         return "Delta G missing", None
     if not delta_g <= WEAKEST_DELTA_G_KCAL_MOL:
         return f"Delta G above {WEAKEST_DELTA_G_KCAL_MOL} kcal/mol", None
+    if math.isinf(delta_g):
+        return "Delta G infinite", None
     molecule = Molecule.DNA if kind == "DNA" else Molecule.RNA
     parts = (
         (protein, Molecule.PROTEIN),

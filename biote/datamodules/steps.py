@@ -5,11 +5,11 @@ A step's rows are the same whatever the number of ranks; no row is repeated to f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 from biote.datamodules.sampler import key, permute
 
@@ -25,8 +25,11 @@ class RowStep:
     """Rows of the whole global step."""
 
 
-class StepSampler(Sampler[RowStep]):
+class StepSampler(DistributedSampler[RowStep]):
     """Deals the rows of an epoch into steps, and each step into micro-batches.
+
+    It is a DistributedSampler because Lightning deals out the items of any other sampler among
+    the ranks once more.
 
     Args:
         n_rows: Number of rows.
@@ -35,6 +38,10 @@ class StepSampler(Sampler[RowStep]):
         world: Number of processes.
         accumulate: Micro-batches a step is accumulated over.
         seed: Chooses the order of every epoch; null keeps the order of the rows.
+        steps_done: Asked when an epoch begins: steps since the beginning of the run. They alone
+            decide the epoch and where in it to begin, so that a resumed run cannot be elsewhere.
+        limit: Share (float) or number (int) of an epoch's micro-batches after which the trainer
+            cuts it short.
     """
 
     def __init__(
@@ -46,44 +53,35 @@ class StepSampler(Sampler[RowStep]):
         world: int,
         accumulate: int,
         seed: int | None,
+        steps_done: Callable[[], int],
+        limit: int | float = 1.0,
     ) -> None:
+        super().__init__(range(n_rows), num_replicas=world, rank=rank, shuffle=False)  # type: ignore[arg-type]
         self._n_rows = n_rows
         self._rows_per_step = rows_per_step
-        self._rank = rank
-        self._world = world
         self._accumulate = accumulate
         self._seed = seed
-        self._epoch = 0
-        self._skipped = (0, 0)
+        self._steps_done = steps_done
+        batches = min(limit, len(self)) if isinstance(limit, int) else int(limit * len(self))
+        self._used_steps = max(1, batches // accumulate)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-        """
-        self._epoch = epoch
-
-    def skip(self, epoch: int, batches: int) -> None:
-        """Leave out micro-batches of one epoch that are done already.
-
-        Args:
-            epoch: Number of the epoch that was under way.
-            batches: Micro-batches of it that were done.
-        """
-        self._skipped = (epoch, batches)
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch, the last of which may have fewer rows."""
+        return -(-self._n_rows // self._rows_per_step)
 
     def __len__(self) -> int:
-        return -(-self._n_rows // self._rows_per_step) * self._accumulate
+        return self.steps_per_epoch * self._accumulate
 
     def __iter__(self) -> Iterator[RowStep]:
+        epoch, first = divmod(self._steps_done(), self._used_steps)
         order = np.arange(self._n_rows)
         if self._seed is not None:
-            order = permute(order, self._n_rows, key(self._seed, self._epoch))
-        parts = self._world * self._accumulate
-        first = self._skipped[1] if self._epoch == self._skipped[0] else 0
-        for batch in range(first, len(self)):
-            step, micro = divmod(batch, self._accumulate)
+            order = permute(order, self._n_rows, key(self._seed, epoch))
+        parts = self.num_replicas * self._accumulate
+        for step in range(first, self.steps_per_epoch):
             rows = order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
-            share = np.array_split(rows, parts)[micro * self._world + self._rank]
-            yield RowStep(tuple(share.tolist()), len(rows))
+            shares = np.array_split(rows, parts)
+            for micro in range(self._accumulate):
+                share = shares[micro * self.num_replicas + self.rank]
+                yield RowStep(tuple(share.tolist()), len(rows))

@@ -184,8 +184,9 @@ class TableDataModule(LabelledDataModule):
         return frame
 
     def _refuse_empty(self, column: pl.Series) -> None:
-        if column.null_count():
-            row = column.is_null().arg_max()
+        empty = column.is_null() | (column.cast(pl.String).fill_null("") == "")
+        if empty.any():
+            row = empty.arg_max()
             raise DataError(
                 f"no value in column {column.name!r}",
                 where=f"{self._root}, row {row}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +44,9 @@ class EncoderModule(LightningModule):
         CheckpointError: If the folder cannot be read or has another vocabulary.
     """
 
+    monitored: tuple[str, ...]
+    """Validation metrics that a checkpoint can be chosen by."""
+
     def __init__(
         self,
         encoder: EncoderConfig | None,
@@ -82,6 +86,13 @@ class EncoderModule(LightningModule):
         self.schedule = schedule
         self.init_seed = init_seed
         self.encoder: Encoder | None = None
+        self.training_config = ""
+        """The configuration the weights were or are trained with, as YAML; checkpointed."""
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 over the configuration the weights were trained with."""
+        return hashlib.sha256(self.training_config.encode()).hexdigest()
 
     @property
     def starts_pretrained(self) -> bool:
@@ -114,6 +125,19 @@ class EncoderModule(LightningModule):
         if self.starts_pretrained:
             assert self._folder is not None
             load_encoder_weights(self._folder, self.encoder)
+
+    def on_fit_start(self) -> None:
+        """Refuse a run without an end: the schedule is a function of how much of it is done.
+
+        Raises:
+            ConfigError: If neither epochs nor steps are limited.
+        """
+        if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
+            raise ConfigError(
+                "the run has no end, so the learning rate has no schedule",
+                where="trainer.max_epochs",
+                mend="limit it, or trainer.max_steps",
+            )
 
     def setup(self, stage: str) -> None:
         """Refuse data that does not fit the encoder, before anything is launched.
@@ -168,7 +192,10 @@ class EncoderModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what the weights belong to."""
-        checkpoint[_CHECKPOINT_KEY] = self._identity() | {"version": __version__}
+        checkpoint[_CHECKPOINT_KEY] = self._identity() | {
+            "version": __version__,
+            "training_config": self.training_config,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights that belong to something else.
@@ -194,6 +221,10 @@ class EncoderModule(LightningModule):
                 where="--ckpt_path",
                 mend="use the configuration it was trained with (config.yaml beside it)",
             )
+        if not self.training_config:
+            self.training_config = there.get("training_config", "")
+        if "loops" in checkpoint:
+            _replay_open_step(checkpoint["loops"], self.trainer.accumulate_grad_batches)
 
     def _identity(self) -> dict[str, Any]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -203,6 +234,23 @@ class EncoderModule(LightningModule):
             "tokenizer": data.tokenizer.fingerprint,
             "split": data.split_fingerprint,
         } | self.describe()
+
+
+def _replay_open_step(loops: dict[str, Any], accumulate: int) -> None:
+    """Take back the micro-batches of a step that was not finished when a checkpoint was saved.
+
+    Their gradients are not in the checkpoint. The data begin at the step anew, so Lightning's
+    count of batches, by which it accumulates, has to.
+
+    Args:
+        loops: State of Lightning's loops, changed in place.
+        accumulate: Micro-batches of a step.
+    """
+    progress = loops["fit_loop"]["epoch_loop.batch_progress"]
+    done = progress["current"]["processed"] % accumulate
+    for counts in (progress["current"], progress["total"]):
+        for name in ("ready", "started", "processed", "completed"):
+            counts[name] -= done
 
 
 def summed_loss(values: Tensor, *, whole: int, scale: float) -> Tensor:

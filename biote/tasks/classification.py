@@ -46,6 +46,8 @@ class ClassificationTask(EncoderModule):
     Source: paper, Methods (GUE).
     """
 
+    monitored = ("val_mcc", "val_accuracy", "val_f1_macro", "val_f1_weighted")
+
     def __init__(
         self,
         encoder: EncoderConfig | None = None,

@@ -17,6 +17,25 @@ from biote.modules.weights import save_encoder
 logger = logging.getLogger(__name__)
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the newest state of a run as ``last.ckpt``, beside the best one.
+
+    ModelCheckpoint's own ``save_last`` writes only when it writes the best, too.
+
+    Args:
+        dirpath: Folder of checkpoints; null takes that of the run.
+        every_n_train_steps: Optimiser steps between two; null saves after every validation.
+    """
+
+    def __init__(self, dirpath: str | None = None, every_n_train_steps: int | None = None) -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename="last",
+            every_n_train_steps=every_n_train_steps,
+            enable_version_counter=False,
+        )
+
+
 class EncoderExport(Callback):
     """Writes the encoder of the best checkpoint as a folder when training ends.
 
@@ -60,7 +79,7 @@ class EncoderExport(Callback):
 
 def _best_checkpoint(trainer: Trainer) -> Path | None:
     callback = trainer.checkpoint_callback
-    if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+    if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
         path = Path(callback.best_model_path)
         return path if path.is_file() else None
     return None

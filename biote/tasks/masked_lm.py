@@ -47,6 +47,15 @@ class MaskedLMTask(EncoderModule):
 
     unigram_counts: Tensor
 
+    monitored = (
+        "val_loss",
+        *(
+            f"val_{name}_{m}"
+            for name in ("loss", "perplexity", "masked_accuracy")
+            for m in MODALITIES
+        ),
+    )
+
     def __init__(
         self,
         encoder: EncoderConfig | None = None,
@@ -67,7 +76,8 @@ class MaskedLMTask(EncoderModule):
             init_seed=init_seed,
         )
         # Masked tokens seen in training: what a guess from frequencies alone would know.
-        self.register_buffer("unigram_counts", torch.zeros(len(MODALITIES), vocab_size))
+        counts = torch.zeros(len(MODALITIES), vocab_size, dtype=torch.int64)
+        self.register_buffer("unigram_counts", counts)
         self.metrics = nn.ModuleDict(
             {
                 f"{kind}_{m}": MaskedTokenMetric()
@@ -127,12 +137,17 @@ class MaskedLMTask(EncoderModule):
         logits = self.masked_logits(batch)
         losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none")  # (M,)
         modality = _modality(batch)
-        self.unigram_counts.index_put_(
-            (modality, batch.targets), torch.ones_like(losses), accumulate=True
-        )
+        self._count_targets(batch.targets, modality)
         hits = (logits.detach().argmax(-1) == batch.targets).float()
         self._log_step(losses.detach(), hits, modality)
         return summed_loss(losses, whole=batch.step_masked, scale=self.step_scale())
+
+    def _count_targets(self, targets: Tensor, modality: Tensor) -> None:
+        counts = torch.zeros_like(self.unigram_counts)
+        counts.index_put_((modality, targets), torch.ones_like(targets), accumulate=True)
+        if self.trainer.world_size > 1:
+            counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
+        self.unigram_counts += counts
 
     def on_train_batch_end(self, outputs: Any, batch: MaskedBatch, batch_idx: int) -> None:
         """Stop when the token budget is spent.
@@ -168,7 +183,7 @@ class MaskedLMTask(EncoderModule):
         modality = _modality(batch)
         windows = torch.bucketize(batch.masked, batch.cu_seqlens[1:].long(), right=True)
         # Add-one smoothing: a token never seen in training has a finite cost.
-        unigram = (self.unigram_counts + 1).log().log_softmax(-1)  # (modalities, V)
+        unigram = (self.unigram_counts + 1).double().log().log_softmax(-1)  # (modalities, V)
         for i, name in enumerate(MODALITIES):
             here = modality == i
             targets = batch.targets[here]

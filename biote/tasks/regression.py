@@ -53,6 +53,8 @@ class RegressionTask(EncoderModule):
     target_mean: Tensor
     target_std: Tensor
 
+    monitored = ("val_pcc", "val_spearman", "val_mae")
+
     def __init__(
         self,
         encoder: EncoderConfig | None = None,

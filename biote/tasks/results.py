@@ -171,7 +171,6 @@ class ResultsWriter(Callback):
 
     def __init__(self, model: str | None = None) -> None:
         self._model = model
-        self.config_hash = ""
         self.rows: list[ResultRow] = []
         self._outputs: list[dict[str, Any]] = []
 
@@ -225,7 +224,7 @@ class ResultsWriter(Callback):
                 model=self._model or task.label,
                 head=task.head_name,
                 **asdict(score),
-                config_hash=self.config_hash,
+                config_hash=task.config_hash,
                 data_fingerprint=data.data_fingerprint,
                 weights_fingerprint=fingerprint,
                 package_version=__version__,

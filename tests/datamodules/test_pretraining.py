@@ -206,7 +206,13 @@ def test_corpora_of_different_tokenizers_are_refused(
 
 def test_a_checkpoint_of_other_corpora_is_refused(make_corpus: MakeCorpus) -> None:
     one, other = module([make_corpus("a", [60] * 10)]), module([make_corpus("b", [61] * 10)])
-    state = {"cursor": None, "corpora": [corpus.fingerprint for corpus in one.corpora]}
+    state = {
+        "cursor": None,
+        "corpora": [corpus.fingerprint for corpus in one.corpora],
+        "context": CONTEXT,
+        "seed": 0,
+        "mask_rate": 0.15,
+    }
     one.load_state_dict(state)
     with pytest.raises(CheckpointError, match="other corpora"):
         other.load_state_dict(state)

@@ -107,6 +107,14 @@ def test_every_dropped_row_is_counted_by_its_reason(
     assert read.dropped == {reason: 1}
 
 
+def test_an_infinite_energy_is_no_row(tmp_path: Path) -> None:
+    # One would make the mean of the training targets infinite, and all predictions with it.
+    path = write(tmp_path, {"P1": ("MKV", [["ACGT", "DNA", 1e-8, float("-inf"), ""], GOOD])})
+    read = read_pronab(path)
+    assert [row.id for row in read.rows] == ["P1:1"]
+    assert sum(read.dropped.values()) == 1
+
+
 def test_the_weakest_energy_that_counts_is_kept(tmp_path: Path) -> None:
     rows = measured(tmp_path, [["ACGT", "DNA", 1e-3, dg, ""] for dg in (-0.005, -0.01, -20.01)])
     assert [row.target[0] for row in rows] == [-0.005, -0.01, -20.01]
@@ -122,7 +130,7 @@ def test_an_empty_first_strand_may_take_the_second(tmp_path: Path) -> None:
     read = read_pronab(path, empty_first_strand="second")
     assert [row.parts[1:] for row in read.rows] == [(("ACGG", Molecule.DNA),)]
     assert read.dropped == {}
-    empty = write(tmp_path, {"P1": ("MKV", [["", "DNA", 1e-8, -8.0, ""]])})
+    empty = write(tmp_path, {"P1": ("MKV", [["", "DNA", 1e-8, -8.0, ""], GOOD])})
     assert read_pronab(empty, empty_first_strand="second").dropped == {"first strand empty": 1}
 
 
@@ -141,11 +149,16 @@ def test_an_empty_first_strand_may_take_the_second(tmp_path: Path) -> None:
         None,
     ],
 )
-def test_an_entry_of_another_layout_is_named(tmp_path: Path, entry: Any) -> None:
+def test_a_malformed_entry_is_counted_and_the_rest_is_kept(tmp_path: Path, entry: Any) -> None:
+    # REFERENCE 6, 14: one unreadable record must not take the file with it.
     path = tmp_path / "pronab.json"
     good = {"Sequence": "MKV", "binding data": [GOOD]}
     path.write_text(json.dumps({"P00001": good, "P00002": entry}))
-    with pytest.raises(DataError, match=r"pronab\.json, P00002: not an entry of ProNAB; an entry"):
+    read = read_pronab(path)
+    assert [row.id for row in read.rows] == ["P00001:0"]
+    assert sum(read.dropped.values()) == 1
+    path.write_text(json.dumps({"P00002": entry}))
+    with pytest.raises(DataError, match="no row of ProNAB that can be used"):
         read_pronab(path)
 
 

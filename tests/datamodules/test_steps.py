@@ -12,8 +12,15 @@ def epoch(
     """Rows of every rank's micro-batches."""
     ranks = []
     for rank in range(world):
-        sampler = StepSampler(n, per_step, rank=rank, world=world, accumulate=accumulate, seed=seed)
-        sampler.set_epoch(epoch)
+        sampler = StepSampler(
+            n,
+            per_step,
+            rank=rank,
+            world=world,
+            accumulate=accumulate,
+            seed=seed,
+            steps_done=lambda: epoch * -(-n // per_step),
+        )
         ranks.append([step.rows for step in sampler])
         assert len(sampler) == len(ranks[-1])
     return ranks
@@ -48,11 +55,10 @@ def test_without_seed_rows_keep_their_order() -> None:
     assert rows == [(0, 1, 2), (3, 4, 5), (6,)]
 
 
-def test_skipping_continues_one_epoch_only() -> None:
-    whole = epoch(20, 4, world=1, accumulate=1, epoch=2)[0]
-    sampler = StepSampler(20, 4, rank=0, world=1, accumulate=1, seed=0)
-    sampler.skip(2, 3)
-    sampler.set_epoch(2)
-    assert [step.rows for step in sampler] == whole[3:]
-    sampler.set_epoch(3)
-    assert len(list(sampler)) == 5
+def test_the_steps_done_decide_where_an_epoch_begins() -> None:
+    whole = [epoch(20, 4, world=1, accumulate=1, epoch=number)[0] for number in range(4)]
+    done = 2 * 5 + 3
+    sampler = StepSampler(20, 4, rank=0, world=1, accumulate=1, seed=0, steps_done=lambda: done)
+    assert [step.rows for step in sampler] == whole[2][3:]
+    done = 3 * 5
+    assert [step.rows for step in sampler] == whole[3]

@@ -112,8 +112,8 @@ def test_classes_are_numbered_in_sorted_order(
     assert batch.targets.tolist() == tested
 
 
-def test_a_sequence_that_looks_like_nothing_in_the_first_rows_stays_text(tmp_path: Path) -> None:
-    # NA is a sequence of two bases too, and INF one of three residues.
+def test_a_sequence_that_looks_like_no_value_stays_text(tmp_path: Path) -> None:
+    # They are sequences of two and three residues too.
     proteins = ["INF", "NAN", "NA", "MKVE", "MKVF", "MKVG"]
     data = table(write(frame(protein=proteins), tmp_path))
     assert [row.parts[0][0] for row in data.rows("train")] == ["INF", "NAN", "NA"]
@@ -237,6 +237,11 @@ def cells(ending: str = "csv", **columns: list[Any]) -> Callable[[Path], Path]:
             cells(label=["x", None, "y", "x", "y", "x"]),
             {"kind": "classification"},
             r"table\.csv, row 1: no value in column 'label'; fill it in",
+        ),
+        (
+            cells(label=["x", "", "y", "x", "y", "x"]),
+            {"kind": "classification"},
+            r"no value in column 'label'; fill it in",
         ),
         (
             cells(name=["a", "b", "c", "b", "e", "f"]),
