@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from biote.batch import LabelledBatch
 from biote.datamodules.groups import GroupEncoder
 from biote.datamodules.packing import pack, padding_group
+from biote.datamodules.resume import refuse_other_settings
 from biote.datamodules.steps import RowStep, StepSampler
 from biote.errors import CheckpointError, ConfigError, DataError
 from biote.molecules import Molecule
@@ -284,25 +285,6 @@ class LabelledDataModule(LightningDataModule, ABC):
             num_workers=self._num_workers,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def refuse_other_settings(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Refuse to resume with settings under which a place in the data means something else.
-
-    Args:
-        stored: Settings in the checkpoint.
-        here: Settings of this run.
-
-    Raises:
-        CheckpointError: If one differs.
-    """
-    for name, value in here.items():
-        if stored.get(name) != value:
-            raise CheckpointError(
-                f"the checkpoint was trained with {stored.get(name)}, this run has {value}",
-                where=f"data.{name}",
-                mend="resume with the value it was trained with, or start anew",
-            )
 
 
 def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:

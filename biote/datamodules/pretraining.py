@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from biote.batch import MaskedBatch, PackedBatch
 from biote.corpora.shards import Corpus
 from biote.corpora.windows import Split, WindowIndex, open_windows, shared_validation
-from biote.datamodules.base import refuse_other_settings
 from biote.datamodules.masking import check_mask_rate
 from biote.datamodules.mixture import Cursor, Mixture, validation_windows
+from biote.datamodules.resume import refuse_other_settings
 from biote.datamodules.stream import BatchBuilder, Share, TrainingStream, ValidationStream
 from biote.errors import CheckpointError, ConfigError
 from biote.tokenization import Tokenizer
