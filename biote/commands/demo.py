@@ -151,6 +151,8 @@ def _collect(output: Path, pretrain: Path, delta_g: Path, origin: str) -> None:
             ("protein", "train_loss_protein"),
             ("nucleic, validation", "val_loss_nucleic"),
             ("protein, validation", "val_loss_protein"),
+            ("nucleic, unigram guess", "val_unigram_loss_nucleic"),
+            ("protein, unigram guess", "val_unigram_loss_protein"),
         )
     }
     if not any(curves.values()):

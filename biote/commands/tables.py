@@ -12,7 +12,7 @@ from biote.molecules import Modality
 from biote.tasks.metrics import MaskedTokenSummary
 from biote.tasks.results import ResultRow
 
-_PIPE_WIDTH = 110
+_PIPE_WIDTH = 120
 """Columns of a table that is written to a file or a pipe; a terminal has its own width."""
 
 
@@ -61,10 +61,10 @@ def print_masked_lm(summaries: Mapping[tuple[str, Modality], MaskedTokenSummary]
         "tokens",
         "windows",
         "cross-entropy",
-        "unigram",
+        "of unigram",
         "perplexity",
         "accuracy",
-        "unigram",
+        "of unigram",
     ):
         table.add_column(name, justify="right")
     for modality in Modality:

@@ -53,6 +53,8 @@ def _quiet() -> None:
         ".*exists and is not empty.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*LightningCLI's args parameter is intended to run.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*smaller than the logging interval.*",
         ".*will save all targets and predictions in the buffer.*",
         ".*The variance of predictions or target is close to zero.*",
     ):

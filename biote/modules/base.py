@@ -176,6 +176,10 @@ class EncoderModule(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
 
+    def progress_in_steps(self) -> float:
+        """Share of the optimiser steps of a run of known length that is done, 0 to 1."""
+        return self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
+
     def step_scale(self) -> float:
         """What undoes Lightning's and the strategy's averaging.
 

@@ -26,7 +26,8 @@ def delta_g_figure(
     Args:
         path: PNG to write.
         predictions: ``predictions.parquet`` of a test.
-        curves: Pre-training loss by name; a name with ``validation`` is drawn as points.
+        curves: Pre-training loss by name; a name with ``validation`` is drawn as points, one with
+            ``unigram`` as a line at its last value.
         subtitle: A line under the title, for example where the data come from.
     """
     frame = pl.read_parquet(predictions)
@@ -69,7 +70,9 @@ def _losses(axes: Axes, curves: Mapping[str, Curve]) -> None:
             continue
         steps, values = zip(*points, strict=True)
         colour = _COLOURS.get(name.split(",")[0], "0.3")
-        if "validation" in name:
+        if "unigram" in name:
+            axes.axhline(values[-1], color=colour, linewidth=1, linestyle=":", label=name)
+        elif "validation" in name:
             axes.plot(steps, values, "o", color=colour, markersize=5, label=name)
         else:
             axes.plot(steps, values, color=colour, linewidth=1.2, alpha=0.8, label=name)
@@ -78,4 +81,4 @@ def _losses(axes: Axes, curves: Mapping[str, Curve]) -> None:
         ylabel="cross-entropy at masked tokens (nats)",
         title="Pre-training",
     )
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=9)

@@ -24,7 +24,7 @@ from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
 from biote.modules.schedule import OneCycle
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
-from biote.tasks.results import Score
+from biote.tasks.results import Score, row_outputs
 
 _LEVEL: Final = "group"
 
@@ -112,7 +112,7 @@ class ClassificationTask(EncoderModule):
         return {"head": self.head_name, "n_outputs": self.n_outputs}
 
     def progress(self, batch: PackedBatch) -> float:
-        return self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
+        return self.progress_in_steps()
 
     def forward(self, batch: LabelledBatch) -> Tensor:
         """Logits of the rows of a batch, (B, C)."""
@@ -137,7 +137,7 @@ class ClassificationTask(EncoderModule):
         logits = self(batch)
         self._update("test", logits, batch)
         self.tested_rows.update(len(batch.row_ids))
-        return _row_outputs(batch, logits)
+        return row_outputs(batch, logits.softmax(-1))
 
     def on_test_epoch_end(self) -> None:
         rows = int(self.tested_rows.compute())
@@ -150,7 +150,7 @@ class ClassificationTask(EncoderModule):
             self.log(f"test_{score.metric}", score.value)
 
     def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
-        return _row_outputs(batch, self(batch))
+        return row_outputs(batch, self(batch).softmax(-1))
 
     def _update(self, stage: str, logits: Tensor, batch: LabelledBatch) -> None:
         metrics = self.metrics[stage]
@@ -164,12 +164,3 @@ class ClassificationTask(EncoderModule):
         values = {name: float(value) for name, value in metrics.compute().items()}
         metrics.reset()
         return values
-
-
-def _row_outputs(batch: LabelledBatch, logits: Tensor) -> dict[str, Any]:
-    """Class probabilities of every row beside its class."""
-    return {
-        "row_ids": batch.row_ids,
-        "predictions": logits.detach().softmax(-1).cpu(),
-        "targets": batch.targets.detach().cpu(),
-    }

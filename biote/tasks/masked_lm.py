@@ -226,6 +226,8 @@ class MaskedLMTask(EncoderModule):
         model = {m: summary for (kind, m), summary in summaries.items() if kind == "model"}
         tokens = sum(summary.tokens for summary in model.values())
         for name, summary in model.items():
+            unigram = summaries["unigram", name]
+            self.log(f"{prefix}_unigram_loss_{name}", unigram.cross_entropy)
             self.log(f"{prefix}_loss_{name}", summary.cross_entropy)
             self.log(f"{prefix}_perplexity_{name}", summary.perplexity)
             self.log(f"{prefix}_masked_accuracy_{name}", summary.accuracy)

@@ -25,7 +25,7 @@ from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
 from biote.modules.schedule import OneCycle
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
-from biote.tasks.results import Score
+from biote.tasks.results import Score, row_outputs
 
 _LEVEL: Final = "group"
 
@@ -122,7 +122,7 @@ class RegressionTask(EncoderModule):
         return {"head": self.head_name, "n_outputs": self.n_outputs}
 
     def progress(self, batch: PackedBatch) -> float:
-        return self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
+        return self.progress_in_steps()
 
     def standardised(self, batch: LabelledBatch) -> Tensor:
         """Head outputs for the rows of a batch, (B, C)."""
@@ -154,7 +154,7 @@ class RegressionTask(EncoderModule):
         predictions = self(batch)
         self._update("test", predictions, batch)
         self.tested_rows.update(len(batch.row_ids))
-        return _row_outputs(batch, predictions)
+        return row_outputs(batch, predictions)
 
     def on_test_epoch_end(self) -> None:
         rows = int(self.tested_rows.compute())
@@ -169,7 +169,7 @@ class RegressionTask(EncoderModule):
             self.log(f"test_{score.metric}", score.value)
 
     def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
-        return _row_outputs(batch, self(batch))
+        return row_outputs(batch, self(batch))
 
     def _update(self, stage: str, predictions: Tensor, batch: LabelledBatch) -> None:
         metrics = self.metrics[stage]
@@ -188,11 +188,3 @@ class RegressionTask(EncoderModule):
         values = {name: float(value.mean()) for name, value in metrics.compute().items()}
         metrics.reset()
         return values
-
-
-def _row_outputs(batch: LabelledBatch, predictions: Tensor) -> dict[str, Any]:
-    return {
-        "row_ids": batch.row_ids,
-        "predictions": predictions.detach().float().cpu(),
-        "targets": batch.targets.detach().float().cpu(),
-    }

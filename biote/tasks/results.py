@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from biote.batch import LabelledBatch
 from biote.errors import DataError
 from biote.modules.weights import weights_fingerprint
 from biote.version import __version__
@@ -162,6 +163,20 @@ def prediction_frame(
     )
 
 
+def row_outputs(batch: LabelledBatch, predictions: torch.Tensor) -> dict[str, Any]:
+    """What a task returns from a test or predict step for `ResultsWriter` to write.
+
+    Args:
+        batch: Batch of B rows.
+        predictions: Predictions in units, or class probabilities, (B, C).
+    """
+    return {
+        "row_ids": batch.row_ids,
+        "predictions": predictions.detach().float().cpu(),
+        "targets": batch.targets.detach().cpu(),
+    }
+
+
 class ResultsWriter(Callback):
     """Writes ``results.parquet`` and ``predictions.parquet`` of a test into the run folder.
 
@@ -201,8 +216,7 @@ class ResultsWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if isinstance(outputs, dict):
-            self._outputs.append(outputs)
+        self.on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write_predictions(trainer, pl_module)
