@@ -33,6 +33,9 @@ RT_KCAL_MOL: Final = 1.987204e-3 * 298.0
 _PROTEINS_PER_SITE: Final = 12
 """Proteins that share recognition residues, so that held-out ones have relatives in training."""
 
+RNA_WEAKENING_KCAL_MOL: Final = 1.5
+"""What binding to RNA costs: a difference that a short training can find."""
+
 _PROTEIN_SD_KCAL_MOL: Final = 0.3
 _MEASUREMENT_SD_KCAL_MOL: Final = 0.4
 _RNA_BINDING_SHARE: Final = 0.25
@@ -177,6 +180,8 @@ def _measure(
     first: str, kind: str, second: str, residues: str, offset: float, rng: np.random.Generator
 ) -> Measurement:
     exact = binding_energy(residues, [strand for strand in (first, second) if strand])
+    if kind == "RNA":
+        exact += RNA_WEAKENING_KCAL_MOL
     noisy = exact + offset + float(rng.normal(0, _MEASUREMENT_SD_KCAL_MOL))
     delta_g = min(max(noisy, -20.0), -0.01)
     kd = float(f"{math.exp(delta_g / RT_KCAL_MOL):.3g}")

@@ -12,7 +12,13 @@ import pytest
 
 from biote.datamodules.pronab import read_pronab
 from biote.molecules import STANDARD_RESIDUES, reverse_complement
-from biote.synthetic.pronab import RT_KCAL_MOL, BindingData, draw_binding_data, write_pronab
+from biote.synthetic.pronab import (
+    RNA_WEAKENING_KCAL_MOL,
+    RT_KCAL_MOL,
+    BindingData,
+    draw_binding_data,
+    write_pronab,
+)
 from biote.synthetic.proteins import draw_families
 from biote.synthetic.recognition import find_recognition_residues, site_penalty
 
@@ -101,9 +107,12 @@ def test_the_data_module_drops_what_is_awkward(data: BindingData, tmp_path: Path
 def _scores(
     content: dict[str, Any], accessions: list[str], *, reader_of: dict[str, str]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Penalties by the matrix of ``reader_of`` each protein, and measured Delta G."""
+    """Penalties by the matrix of ``reader_of`` each protein, and Delta G as if on DNA."""
     rows = [
-        (site_penalty(reader_of[accession], [s for s in (row[0], row[4]) if s]), row[3])
+        (
+            site_penalty(reader_of[accession], [s for s in (row[0], row[4]) if s]),
+            row[3] - RNA_WEAKENING_KCAL_MOL * (row[1] == "RNA"),
+        )
         for accession in accessions
         for row in _usable(content[accession])
     ]
