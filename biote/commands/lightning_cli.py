@@ -61,9 +61,9 @@ class RunConfig(SaveConfigCallback):
             return
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        # What was continued from is no part of what a run is: its YAML begins it anew.
+        # What was continued from or replaced is no part of what a run is.
         config = self.config.clone()
-        config.ckpt_path = None
+        config.ckpt_path, config.overwrite = None, False
         self.parser.save(
             config, folder / CONFIG_FILE, skip_unset=False, overwrite=True, multifile=False
         )
