@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biote.atomic import atomic_path
 from biote.errors import DataError
 
 FOLD_FORMAT_VERSION: Final = 1
@@ -157,10 +158,8 @@ class FoldAssignment:
                 "hash": self.hash,
             },
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(table, partial)
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            pq.write_table(table, partial)
 
     def check(
         self, *, benchmark: str, rule: str, data_fingerprint: str, group_of: Mapping[str, str]

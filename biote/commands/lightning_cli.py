@@ -26,7 +26,8 @@ from biote.commands.runs import (
 )
 from biote.datamodules.base import LabelledDataModule
 from biote.errors import BioteError, ConfigError
-from biote.tasks.export import EncoderExport, LastCheckpoint
+from biote.tasks.checkpointing import LastCheckpoint
+from biote.tasks.export import EncoderExport
 from biote.tasks.results import ResultRow, ResultsWriter
 from biote.tasks.throughput import Throughput
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from biote.corpora.atomic import write_text_atomic
+from biote.atomic import write_text_atomic
 from biote.errors import DataError
 from biote.molecules import MOLECULES, Molecule
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from biote.corpora.atomic import PARTIAL_SUFFIX, atomic_path
+from biote.atomic import PARTIAL_SUFFIX, atomic_path
 from biote.corpora.manifest import CORPUS_FILE, LEDGER_FILE, CorpusInfo, MoleculeCounts
 from biote.corpora.records import BadRecord
 from biote.corpora.shards import ShardColumns

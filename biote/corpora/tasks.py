@@ -19,7 +19,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Final
 
-from biote.corpora.atomic import atomic_path
+from biote.atomic import atomic_path
 from biote.corpora.blocks import OnBytes
 from biote.corpora.manifest import ShardInfo, SourceInfo
 from biote.corpora.records import BadRecord

@@ -19,7 +19,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from biote.corpora.atomic import atomic_path
+from biote.atomic import atomic_path
 from biote.corpora.manifest import ValidationRule
 from biote.corpora.shards import Corpus
 from biote.errors import ConfigError, DataError

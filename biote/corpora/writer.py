@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from biote.corpora.atomic import atomic_path
+from biote.atomic import atomic_path
 from biote.corpora.manifest import ShardInfo
 from biote.molecules import MOLECULES, Molecule
 from biote.tokenization import Ids

@@ -10,6 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -192,12 +193,12 @@ class LabelledDataModule(LightningDataModule, ABC):
                 trimmed[0].id,
             )
 
-    @property
+    @cached_property
     def data_fingerprint(self) -> str:
         """SHA-256 over all rows."""
         return rows_fingerprint([row for split in SPLITS for row in self.rows(split)])
 
-    @property
+    @cached_property
     def split_fingerprint(self) -> str:
         """SHA-256 over which row stands in which split: what a checkpoint was trained on."""
         content = [(name, sorted(row.id for row in self.rows(name))) for name in SPLITS]

@@ -65,26 +65,28 @@ class BatchBuilder:
             after: Where it stands after it.
             tokens: Token budget of the run.
         """
-        ends = deal(windows.lengths, share.parts)
+        lengths = windows.lengths
         part = micro * share.world + share.rank
-        mine = windows.part(int(ends[part]), int(ends[part + 1]))
+        first, last = deal(lengths, share.parts)[part : part + 2].tolist()
+        mine = windows.part(first, last)
         # Every rank counts the masked tokens of all: cheaper than asking the others.
-        step_masked = int(windows.masked(self._rate).sum())
+        chosen = windows.masked(self._rate)
+        begin, end = int(lengths[:first].sum()), int(lengths[:last].sum())
         ids, codes = self._groups(mine)
         padding = 0
         if not ids:
             ids, codes = padding_group(self._tokenizer)
             padding = 1
         packed = pack(ids, codes)
-        masked = torch.from_numpy(np.flatnonzero(mine.masked(self._rate)))
+        masked = torch.from_numpy(np.flatnonzero(chosen[begin:end]))
         targets = packed["ids"][masked]
         packed["ids"][masked] = self._tokenizer.mask_id
         return MaskedBatch(
             **packed,
             masked=masked,
             targets=targets,
-            step_masked=step_masked,
-            step_tokens=int(windows.lengths.sum()),
+            step_masked=int(chosen.sum()),
+            step_tokens=len(chosen),
             progress=min(1.0, before.tokens / tokens),
             step=before.step,
             last=after.tokens >= tokens,

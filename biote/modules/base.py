@@ -124,7 +124,19 @@ class EncoderModule(LightningModule):
         self.build()
         if self.starts_pretrained:
             assert self._folder is not None
-            load_encoder_weights(self._folder, self.encoder)
+            self.load_pretrained(self._folder)
+
+    def load_pretrained(self, folder: Path) -> None:
+        """Load what the task takes from an encoder folder.
+
+        Args:
+            folder: Encoder folder.
+
+        Raises:
+            CheckpointError: If it does not fit.
+        """
+        assert self.encoder is not None
+        load_encoder_weights(folder, self.encoder)
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end: the schedule is a function of how much of it is done.

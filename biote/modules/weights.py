@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from biote.atomic import atomic_path
 from biote.errors import CheckpointError, ConfigError
 from biote.modules.config import EncoderConfig
 from biote.modules.encoder import Encoder
@@ -94,9 +94,9 @@ def save_encoder(
     }
     text = json.dumps(content, indent=2) + "\n"  # before any file: extra may not be JSON
     folder.mkdir(parents=True, exist_ok=True)
-    with _replacing(folder / WEIGHTS_FILE) as partial:
+    with atomic_path(folder / WEIGHTS_FILE) as partial:
         save_file(tensors, partial, metadata={"format": "pt", _FINGERPRINT: fingerprint})
-    with _replacing(folder / CONFIG_FILE) as partial:
+    with atomic_path(folder / CONFIG_FILE) as partial:
         partial.write_text(text)
 
 
@@ -248,17 +248,3 @@ def _opened(path: Path) -> Iterator[Any]:
         raise CheckpointError(
             f"not a whole safetensors file ({error})", where=str(path), mend=_COPY_ANEW
         ) from error
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes ``path`` when its content is on disk."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -5,6 +5,7 @@ Legend: M masked tokens, T packed tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -106,10 +107,10 @@ class MaskedLMTask(EncoderModule):
             std=_READOUT_STD,
         )
         initialise(self.readout, seed=self.init_seed)
-        if self.starts_pretrained:
-            assert self._folder is not None
-            assert self.encoder is not None
-            load_encoder_weights(self._folder, self.encoder, self.readout)
+
+    def load_pretrained(self, folder: Path) -> None:
+        assert self.encoder is not None
+        load_encoder_weights(folder, self.encoder, self.readout)
 
     @property
     def label(self) -> str:

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from biote.atomic import atomic_path
 from biote.batch import LabelledBatch
 from biote.errors import DataError
 from biote.modules.weights import weights_fingerprint
@@ -125,10 +126,8 @@ def write_predictions(folder: Path, frame: pl.DataFrame) -> None:
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    frame.write_parquet(partial)
-    partial.replace(path)
+    with atomic_path(path) as partial:
+        frame.write_parquet(partial)
 
 
 def prediction_frame(
