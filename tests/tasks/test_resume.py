@@ -19,6 +19,7 @@ from biote.modules.config import EncoderConfig
 from biote.modules.heads import DeltaGHead
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer
 from biote.tasks import MaskedLMTask, RegressionTask
+from biote.tasks.checkpointing import LastCheckpoint
 from biote.tokenization import CharacterTokenizer
 
 Kind = Literal["pretrain", "finetune"]
@@ -201,6 +202,19 @@ def test_epochs_that_are_cut_short(run: Run, tmp_path: Path) -> None:
     for step in (2, 5):
         resumed = run("finetune", checkpoint=saved(tmp_path)[step], **settings)
         assert_same(resumed, whole, done=step)
+
+
+@pytest.mark.parametrize("step", [3, 5, 7])
+def test_a_run_that_was_limited_in_steps(run: Run, tmp_path: Path, step: int) -> None:
+    # REFERENCE 6, 10: Lightning counts an epoch that max_steps cut short as done. The rows go on
+    # where they stood; the schedule is that of the longer run, so rates and losses differ.
+    keep = LastCheckpoint(str(tmp_path), every_n_train_steps=1)
+    whole = run("finetune", max_epochs=10, max_steps=12)
+    first = run("finetune", keep, max_epochs=10, max_steps=step)
+    rest = run("finetune", checkpoint=tmp_path / "last.ckpt", max_epochs=10, max_steps=12)
+    parts = [*first[1].batches, *rest[1].batches]
+    assert [ids for ids, *_ in parts] == [ids for ids, *_ in whole[1].batches]
+    assert rest[0].trainer.global_step == 12
 
 
 def test_other_corpora_are_refused(
