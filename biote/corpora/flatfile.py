@@ -22,14 +22,16 @@ class FlatRecord:
     line: int
     """Line of the file the record begins on, from 1."""
     head: bytes
-    """LOCUS line and what follows, at most about `HEAD_BYTES`; empty for text outside records."""
+    """LOCUS line and what follows, at most about ``head_bytes``; empty for text outside records."""
     sequence: bytes | None
     """Letters of the ORIGIN, or None without an ORIGIN line."""
     problem: str | None
     """Why this is no whole record."""
 
 
-def cut_records(blocks: Iterable[bytes]) -> Iterator[FlatRecord]:
+def cut_records(
+    blocks: Iterable[bytes], *, head_bytes: int = HEAD_BYTES
+) -> Iterator[FlatRecord]:
     """Cut a flat file into records.
 
     What stands before the first LOCUS line is the header of a release file and left out. A
@@ -38,8 +40,9 @@ def cut_records(blocks: Iterable[bytes]) -> Iterator[FlatRecord]:
 
     Args:
         blocks: Content of the file.
+        head_bytes: About how much to keep of what stands before ORIGIN.
     """
-    cutter = _Cutter()
+    cutter = _Cutter(head_bytes)
     problem: str | None = None
     chunks = _whole_lines(blocks)
     while True:
@@ -74,7 +77,8 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class _Cutter:
     """The record being read, between one chunk of lines and the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, head_bytes: int) -> None:
+        self._head_bytes = head_bytes
         self._seen_locus = False
         self._start: int | None = None  # line of the open record
         self._head = bytearray()
@@ -136,8 +140,8 @@ class _Cutter:
         else:
             origin = chunk.find(b"\nORIGIN", position, stop)
             head_stop = stop if origin < 0 else origin
-            if len(self._head) < HEAD_BYTES:
-                self._head += chunk[position : min(head_stop, position + HEAD_BYTES)]
+            if len(self._head) < self._head_bytes:
+                self._head += chunk[position : min(head_stop, position + self._head_bytes)]
             if origin >= 0:
                 self._sequence = []
                 letters = chunk.find(b"\n", origin + 1, stop)
