@@ -96,7 +96,7 @@ class MaskedBatch(PackedBatch):
 
     cursor: tuple[int, ...]
     """Where the run stands after this step: steps, tokens, windows of the mixture, then windows
-    of every corpus."""
+    of every corpus, then two numbers for every window that look-ahead packing passed over."""
 
     padding_tokens: int = 0
     """Tokens of this micro-batch that stand for nothing."""

@@ -116,7 +116,12 @@ _TRANSLATIONS: Final = {
 
 
 def canonical_bytes(
-    sequence: bytes, modality: Modality, *, record: str = "sequence", fold_ambiguous: bool = True
+    sequence: bytes,
+    modality: Modality,
+    *,
+    record: str = "sequence",
+    fold_ambiguous: bool = True,
+    first: int = 1,
 ) -> bytes:
     """Spell a sequence canonically, every letter keeping its place.
 
@@ -129,6 +134,7 @@ def canonical_bytes(
         record: Record id for the error message.
         fold_ambiguous: Whether ambiguity codes become N and X; without it they stay, as the
             released models' tokenisers saw them.
+        first: Position of the first letter in its record, for the error message.
 
     Raises:
         DataError: On a character outside the alphabet, naming record and position (from 1).
@@ -141,7 +147,7 @@ def canonical_bytes(
         letter = sequence[position : position + 1].decode("latin-1")
         kind = "gap" if letter in "-." else "character"
         raise DataError(
-            f"{kind} {letter!r} at position {position + 1} is not in the {modality} alphabet",
+            f"{kind} {letter!r} at position {first + position} is not in the {modality} alphabet",
             where=record,
             mend="remove or replace it in the source file",
         )

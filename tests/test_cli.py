@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from biote.cli import main
-from biote.commands.dispatch import COMMANDS, TRAINER_COMMANDS
+from biote.commands.dispatch import COMMANDS, GROUPS, TRAINER_COMMANDS
 from biote.synthetic.dataset import write_all
 from biote.version import __version__
 
@@ -112,6 +112,27 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         main([command, "--help"])
     assert ended.value.code == 0
     assert "usage: biote" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("group", "command"), [(group, command) for group in GROUPS for command in GROUPS[group]]
+)
+def test_every_command_of_a_group_has_help(
+    group: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([group, command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: biote {group} {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_needs_one_of_its_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([group], [group, "no-such-command"]):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert next(iter(GROUPS[group])) in error
 
 
 def test_pretraining_leaves_a_run_and_an_encoder(pretrained: Path) -> None:

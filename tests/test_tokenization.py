@@ -208,6 +208,29 @@ def test_a_model_without_type_tags_is_refused(tmp_path: Path) -> None:
         BPETokenizer(path)
 
 
+def test_a_single_model_reads_the_modalities_whose_tags_it_declares(tmp_path: Path) -> None:
+    path = train_model(
+        tmp_path / "p.model", modality=Modality.PROTEIN, declared=["<EOS>", "<protein>"]
+    )
+    tokenizer = BPETokenizer(path)
+    assert tokenizer.modalities == (Modality.PROTEIN,)
+    tokenizer.save(tmp_path / "saved")
+    assert (tmp_path / "saved/protein.model").is_file()
+    assert load_tokenizer(tmp_path / "saved").fingerprint == tokenizer.fingerprint
+    for refused in (
+        lambda: tokenizer.encode("ACGT", Molecule.DNA),
+        lambda: tokenizer.encode_spelled([b"ACGT"], Modality.NUCLEIC),
+        lambda: tokenizer.tag_id(Molecule.RNA),
+        lambda: tokenizer.eos_id(Modality.NUCLEIC),
+    ):
+        with pytest.raises(DataError, match="for protein sequences alone cannot encode nucleic"):
+            refused()
+    declared = ["<EOS>", "<protein>", "<DNA>"]
+    path = train_model(tmp_path / "some.model", modality=Modality.PROTEIN, declared=declared)
+    with pytest.raises(DataError, match="no piece <mRNA>"):
+        BPETokenizer(path)
+
+
 def test_an_id_outside_the_vocabulary_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(DataError, match="outside"):
         tokenizer.decode([tokenizer.vocab_size], Molecule.DNA)

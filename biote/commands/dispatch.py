@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Final
+
+from biote.errors import ConfigError
 
 TRAINER_COMMANDS: Final = {
     "fit": "Train: pre-training or fine-tuning, from YAML",
@@ -14,9 +17,27 @@ TRAINER_COMMANDS: Final = {
 }
 
 COMMANDS: Final = {
+    "download": "Fetch public data from its official source, from where it stopped",
     "prepare": "Turn FASTA and GenBank files into a corpus of token shards",
+    "corpus": "Inspect, verify, merge and sample corpora; gene-protein pairs",
+    "tokenizer": "Train byte-pair encodings",
     "synth": "Write synthetic data in the real file formats",
     "demo": "Prepare, pre-train, fine-tune and test on a small scale, with a table and a picture",
+}
+
+
+# A group holds commands of its own: `biote corpus info` is `biote.commands.corpus.info`.
+GROUPS: Final[dict[str, dict[str, str]]] = {
+    "corpus": {
+        "info": "Show what a corpus holds and where it came from",
+        "verify": "Check every shard of a corpus against its checksums",
+        "merge": "Join corpora of one tokenizer into one, small shards into large ones",
+        "sample": "Draw records of a corpus and write them as FASTA",
+        "pairs": "Write genes and their proteins from annotated GenBank files as Parquet",
+    },
+    "tokenizer": {
+        "train": "Train byte-pair encodings on sequences",
+    },
 }
 
 
@@ -39,7 +60,31 @@ def run_command(arguments: Sequence[str]) -> None:
         return
     if command not in COMMANDS:
         raise unknown_command(command, [*TRAINER_COMMANDS, *COMMANDS])
-    module = importlib.import_module(f"biote.commands.{command}")
-    parser = CommandParser(prog=f"biote {command}", description=COMMANDS[command])
+    name, summary = command, COMMANDS[command]
+    if command in GROUPS:
+        members = GROUPS[command]
+        if not options or options[0] in ("-h", "--help"):
+            if not options:
+                known = ", ".join(members)
+                raise ConfigError(f"no command after {command!r}", mend=f"commands: {known}")
+            sys.stdout.write(_group_help(command))
+            sys.exit(0)
+        name = f"{command} {options[0]}"
+        if options[0] not in members:
+            raise unknown_command(options[0], members)
+        summary = members[options.pop(0)]
+    module = importlib.import_module(f"biote.commands.{name.replace(' ', '.')}")
+    parser = CommandParser(prog=f"biote {name}", description=summary)
     module.add_arguments(parser)
     module.run(parser.parse_args(options))
+
+
+def _group_help(group: str) -> str:
+    lines = [
+        f"usage: biote {group} COMMAND [options]",
+        "",
+        COMMANDS[group],
+        "",
+        *(f"  {name:<10} {summary}" for name, summary in GROUPS[group].items()),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,4 +1,7 @@
-"""Make a corpus of token shards from FASTA, GenBank and Parquet files."""
+"""Make a corpus of token shards from FASTA, GenBank and Parquet files.
+
+The same command goes on with a preparation that was interrupted.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import jsonargparse
-    from rich.console import Console
-
-    from biote.corpora.prepare import Report
 
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
@@ -47,10 +47,25 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
         help="share of distinct sequences held out for validation",
     )
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes that read and tokenise, one file each"
+        "--drop-duplicates",
+        action="store_true",
+        help="leave out every record with the same sequence as an earlier one of its molecule type",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace a corpus that is in the output folder"
+        "--workers",
+        type=int,
+        default=1,
+        help="processes that read and tokenise, each a file, or a block of a large FASTA file",
+    )
+    parser.add_argument(
+        "--scheduler",
+        type=str | None,
+        default=None,
+        help="address of a Dask scheduler whose workers do the work instead, tcp://host:8786 say; "
+        "they must see the files by the same paths",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace another corpus that is in the output"
     )
 
 
@@ -64,8 +79,10 @@ def run(arguments: jsonargparse.Namespace) -> None:
         BioteError: If something the user gave cannot be used.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from biote.commands.corpus_report import show_corpus
+    from biote.commands.work_progress import show_progress
+    from biote.corpora.manifest import LEDGER_FILE
     from biote.corpora.prepare import prepare
     from biote.molecules import parse_molecule
     from biote.tokenization import resolve_tokenizer
@@ -73,67 +90,28 @@ def run(arguments: jsonargparse.Namespace) -> None:
     molecule = None if arguments.molecule == "auto" else parse_molecule(arguments.molecule)
     tokenizer = resolve_tokenizer(arguments.tokenizer)
     console = Console()
-    columns = TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("reading", total=None)
+    with show_progress("reading", console) as progress:
         report = prepare(
             arguments.sources,
             arguments.output,
             tokenizer=tokenizer,
             validation_fraction=arguments.validation_fraction,
             fasta_molecule=molecule,
+            drop_duplicates=arguments.drop_duplicates,
             workers=arguments.workers,
+            scheduler=arguments.scheduler,
             overwrite=arguments.overwrite,
-            progress=lambda read, total: bar.update(task, completed=read, total=total),
+            progress=progress,
         )
-    show_report(report, console)
-
-
-def show_report(report: Report, console: Console) -> None:
-    """Print the counts of a corpus, its bad records by reason, and the notes.
-
-    Args:
-        report: What the preparation did.
-        console: Where to print.
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(f"{report.output}: {len(report.info.sources)} files"))
-    table.add_column("molecule")
-    fields = ("records", "units", "residues", "tokens", "validation_units")
-    for name in fields:
-        table.add_column(name.replace("_", " "), justify="right")
-    for molecule, counts in report.info.molecules.items():
-        table.add_row(molecule.value, *(f"{getattr(counts, name):,}" for name in fields))
-    if len(report.info.molecules) > 1:
-        totals = (sum(getattr(c, f) for c in report.info.molecules.values()) for f in fields)
-        table.add_row("all", *(f"{total:,}" for total in totals), style="bold")
-    console.print(table)
-    guessed: dict[str, list[str]] = {}
-    for source in report.info.sources:
-        if source.molecule_guessed and source.molecule is not None:
-            guessed.setdefault(source.molecule, []).append(Path(source.file).name)
-    for molecule_name, files in guessed.items():
-        some = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-        console.print(
-            f"read as {molecule_name} by the letters: {escape(some)}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    for note in report.info.notes:
-        console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
-    if not report.reasons:
-        console.print("no bad records")
-        return
-    console.print(
-        f"{report.info.bad_records:,} bad records, listed in {escape(str(report.ledger))}:",
-        highlight=False,
-        soft_wrap=True,
+    if not report.kept and not report.done:
+        console.print("The corpus of these sources and settings is there already.")
+    elif report.kept:
+        parts = report.kept + report.done
+        console.print(f"Went on where it stopped: {report.kept:,} of {parts:,} parts were done.")
+    show_corpus(
+        report.info,
+        report.ledger,
+        report.output / LEDGER_FILE,
+        console,
+        title=f"{report.output}: {len(report.info.sources)} files",
     )
-    for reason, number in report.reasons.most_common():
-        example = next(bad for bad in report.examples if bad.reason == reason)
-        where = f"{example.source}:{example.line} {example.record}".rstrip()
-        console.print(
-            f"  {number:,} x {escape(f'{reason}, first {where}')}", highlight=False, soft_wrap=True
-        )

@@ -13,27 +13,28 @@ from biote.errors import DataError
 BLOCK_BYTES: Final = 1 << 20
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_FORMAT: Final = 31  # zlib's number for a gzip header with a 32 kB window
+_FEED_BYTES: Final = 1 << 16  # what the decompressor does not take at once it hands back copied
 
-OnBytes = Callable[[int], None]
-"""Called with the number of bytes newly read from a file."""
+OnBlock = Callable[[bytes], None]
+"""Called with every block of a file as it lies on disk, in order."""
 
 
 class DamagedInputError(DataError):
     """A compressed file that ends too early or cannot be decompressed further."""
 
 
-def read_blocks(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[bytes]:
+def read_blocks(path: Path, *, on_block: OnBlock | None = None) -> Iterator[bytes]:
     """Yield the content of a file in blocks; gzip is known by its first two bytes.
 
     Args:
         path: Plain or gzip-compressed file, of one gzip member or several.
-        on_bytes: Told how many bytes of the file were read, before decompression.
+        on_block: Told every block of the file before it is decompressed, to count or to hash.
 
     Raises:
         DamagedInputError: If the compressed data are cut off or damaged, after all that could
             be decompressed was yielded.
     """
-    raw = _raw_blocks(path, on_bytes)
+    raw = _raw_blocks(path, on_block)
     first = next(raw, b"")
     if first.startswith(_GZIP_MAGIC):
         yield from _inflate(first, raw, str(path))
@@ -42,25 +43,26 @@ def read_blocks(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[byte
         yield from raw
 
 
-def _raw_blocks(path: Path, on_bytes: OnBytes | None) -> Iterator[bytes]:
-    with path.open("rb") as stream:
+def _raw_blocks(path: Path, on_block: OnBlock | None) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as stream:
         while block := stream.read(BLOCK_BYTES):
-            if on_bytes is not None:
-                on_bytes(len(block))
+            if on_block is not None:
+                on_block(block)
             yield block
 
 
 def _inflate(first: bytes, rest: Iterator[bytes], where: str) -> Iterator[bytes]:
     """Decompress gzip members end to end, at most one block of output at a time."""
-    data = first
+    feed = _slices(first, rest)
+    data: bytes | memoryview = b""
     member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
     fed = False
     while True:
-        if not data and not (data := next(rest, b"")):
+        if not data and not (data := next(feed, b"")):
             if fed:
                 raise DamagedInputError("truncated gzip", where=where, mend="fetch the file anew")
             return
-        if not fed and not (data := data.lstrip(b"\0")):
+        if not fed and not (data := bytes(data).lstrip(b"\0")):
             continue  # members may be padded with zeros, as tape archives are
         fed = True
         pending = True
@@ -80,3 +82,12 @@ def _inflate(first: bytes, rest: Iterator[bytes], where: str) -> Iterator[bytes]
             data = member.unused_data
             member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
             fed = False
+
+
+def _slices(first: bytes, rest: Iterator[bytes]) -> Iterator[memoryview]:
+    block: bytes | None = first
+    while block is not None:
+        view = memoryview(block)
+        for start in range(0, len(view), _FEED_BYTES):
+            yield view[start : start + _FEED_BYTES]
+        block = next(rest, None)

@@ -1,18 +1,31 @@
-"""GenBank flat files cut into records at LOCUS and ``//``, in bounded memory."""
+"""GenBank flat files cut into records at LOCUS and ``//``, in bounded memory.
+
+Legend: n line breaks of a chunk. A line is known by the byte after the break before it, so a chunk
+may begin and end inside a line, but never where the first bytes of a line are still to come.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from biote.corpora.blocks import DamagedInputError
+from biote.corpora.spool import Letters, Spool
 
 HEAD_BYTES: Final = 16_384
 """Kept of what stands between LOCUS and ORIGIN: identifiers come first, annotation after."""
 
-_LONGEST_LINE_BYTES: Final = 1 << 24
 _NOT_LETTERS: Final = b" \t\r\n0123456789"
+_BREAK: Final = 10
+_MARKER_BYTES: Final = 6  # of ORIGIN, the longest word that a line is known by
+_AFTER_TERMINATOR: Final = frozenset((b"", b"\n", b"\r", b" ", b"\t"))
+_MAY_MARK: Final = np.zeros(256, np.bool_)
+_MAY_MARK[list(b"LO/")] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,144 +35,147 @@ class FlatRecord:
     line: int
     """Line of the file the record begins on, from 1."""
     head: bytes
-    """LOCUS line and what follows, at most about ``head_bytes``; empty for text outside records."""
-    sequence: bytes | None
+    """LOCUS line and what follows, cut at ``head_bytes``; empty for text outside records."""
+    sequence: Letters | None
     """Letters of the ORIGIN, or None without an ORIGIN line."""
     problem: str | None
     """Why this is no whole record."""
 
 
 def cut_records(
-    blocks: Iterable[bytes], *, head_bytes: int = HEAD_BYTES
+    blocks: Iterable[bytes], *, head_bytes: int = HEAD_BYTES, scratch: Path | None = None
 ) -> Iterator[FlatRecord]:
-    """Cut a flat file into records.
+    """Cut a flat file into records, the same whatever the size of the blocks.
 
-    What stands before the first LOCUS line is the header of a release file and left out. A
-    sequence is gathered letter by letter while the file is read, so a chromosome costs the
-    memory of its letters and no more.
+    What stands before the first LOCUS line is the header of a release file and left out. Letters
+    are gathered while the file is read, those of a chromosome on disk, so that neither a long
+    record nor a long line costs memory.
 
     Args:
         blocks: Content of the file.
-        head_bytes: About how much to keep of what stands before ORIGIN.
+        head_bytes: How much to keep of what stands before ORIGIN.
+        scratch: Folder for letters that do not fit into memory; None for the system's own.
     """
-    cutter = _Cutter(head_bytes)
+    cutter = _Cutter(head_bytes, scratch)
     problem: str | None = None
-    chunks = _whole_lines(blocks)
-    while True:
-        try:
-            chunk = next(chunks, None)
-        except DamagedInputError as damage:
-            problem = damage.what
-            break
-        if chunk is None:
-            break
-        yield from cutter.feed(chunk)
-    yield from cutter.close(problem)
-
-
-def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield whole lines, each with the line break *before* it and none after the last."""
-    carry = b""
-    for block in blocks:
-        text = carry + block
-        cut = text.rfind(b"\n")
-        if cut < 0 and len(text) < _LONGEST_LINE_BYTES:
-            carry = text
-            continue
-        if cut < 0:
-            cut = len(text)  # no flat file has such lines: whatever it is, memory stays bounded
-        yield b"\n" + text[:cut]
-        carry = text[cut + 1 :]
-    if carry:
-        yield b"\n" + carry
+    source = iter(blocks)
+    try:
+        while True:
+            try:
+                block = next(source, None)
+            except DamagedInputError as damage:
+                problem = damage.what
+                break
+            if block is None:
+                break
+            yield from cutter.feed(block)
+        yield from cutter.close(problem)
+    finally:
+        cutter.discard()
 
 
 class _Cutter:
-    """The record being read, between one chunk of lines and the next."""
+    """The record being read, between one chunk and the next."""
 
-    def __init__(self, head_bytes: int) -> None:
+    def __init__(self, head_bytes: int, scratch: Path | None) -> None:
         self._head_bytes = head_bytes
+        self._scratch = scratch
+        self._carry = b"\n"  # as if a line break stood before the first line
+        self._lines = 0  # line breaks in the chunks before
         self._seen_locus = False
         self._start: int | None = None  # line of the open record
         self._head = bytearray()
-        self._sequence: list[bytes] | None = None
+        self._letters: Spool | None = None  # those of the open record, after its ORIGIN line
+        self._skipping = False  # the rest of an ORIGIN or // line is still to come
         self._stray: int | None = None  # line of the first text outside any record
-        self._line = 0  # lines before `_mark` in the chunk
-        self._mark = 0
 
-    def feed(self, chunk: bytes) -> Iterator[FlatRecord]:
-        """Read a chunk of whole lines; yields the records that end in it."""
-        self._mark = 0
-        position = 0
-        while position < len(chunk):
-            terminator = _find_terminator(chunk, position)
-            stop = len(chunk) if terminator < 0 else terminator
-            yield from self._read_until(chunk, position, stop)
-            if terminator < 0:
-                break
-            if self._start is not None:
-                yield self._take(None)
-            elif self._stray is not None:
-                yield self._take_stray("no LOCUS line")
-            line_end = chunk.find(b"\n", terminator + 1)
-            position = len(chunk) if line_end < 0 else line_end
-        self._line_at(chunk, len(chunk) - 1)
+    def feed(self, block: bytes) -> Iterator[FlatRecord]:
+        """Read what follows; yields the records that end in it."""
+        text = self._carry + block
+        undecided = text.find(b"\n", max(len(text) - _MARKER_BYTES, 0))
+        self._carry = b"" if undecided < 0 else text[undecided:]
+        yield from self._read(text if undecided < 0 else text[:undecided])
 
     def close(self, problem: str | None) -> Iterator[FlatRecord]:
         """End the file; ``problem`` says why it ended early, if it did."""
+        yield from self._read(self._carry)
         if self._start is not None:
             yield self._take(problem or "no // at the end of the record")
         elif problem is not None:
-            yield FlatRecord(self._line + 1, b"", None, problem)
+            yield FlatRecord(self._lines, b"", None, problem)
         elif self._stray is not None:
             yield self._take_stray(
                 "text outside any record" if self._seen_locus else "no LOCUS line"
             )
 
-    def _read_until(self, chunk: bytes, position: int, stop: int) -> Iterator[FlatRecord]:
-        locus = chunk.find(b"\nLOCUS", position, stop)
-        while locus >= 0:
-            self._add(chunk, position, locus)
-            if self._start is not None:
-                yield self._take("no // at the end of the record")
-            elif self._stray is not None and self._seen_locus:
-                yield self._take_stray("text outside any record")
-            self._stray = None
-            self._seen_locus = True
-            self._start = self._line_at(chunk, locus)
-            position = locus
-            locus = chunk.find(b"\nLOCUS", position + 1, stop)
-        self._add(chunk, position, stop)
+    def discard(self) -> None:
+        """Drop the letters of a record that was not taken."""
+        if self._letters is not None:
+            self._letters.discard()
 
-    def _add(self, chunk: bytes, position: int, stop: int) -> None:
-        if self._start is None:
-            if self._stray is None and (text := chunk[position:stop].lstrip()):
-                self._stray = self._line_at(chunk, stop - len(text) - 1)
-        elif self._sequence is not None:
-            self._sequence.append(chunk[position:stop].translate(None, _NOT_LETTERS))
-        else:
-            origin = chunk.find(b"\nORIGIN", position, stop)
-            head_stop = stop if origin < 0 else origin
-            if len(self._head) < self._head_bytes:
-                self._head += chunk[position : min(head_stop, position + self._head_bytes)]
-            if origin >= 0:
-                self._sequence = []
-                letters = chunk.find(b"\n", origin + 1, stop)
-                if letters >= 0:
-                    self._sequence.append(chunk[letters:stop].translate(None, _NOT_LETTERS))
+    def _read(self, text: bytes) -> Iterator[FlatRecord]:
+        data = np.frombuffer(text, np.uint8)
+        breaks = np.flatnonzero(data == _BREAK)  # (n,)
+        # A break that ends the chunk ends the file too: it is taken for the line after itself.
+        firsts = data.take(breaks + 1, mode="clip")  # (n,)
+        marked = np.flatnonzero(_MAY_MARK[firsts])
+        position = 0
+        for line, at in zip((marked + 1).tolist(), breaks[marked].tolist(), strict=True):
+            line += self._lines
+            if text.startswith(b"LOCUS", at + 1):
+                self._add(text, breaks, position, at)
+                if self._start is not None:
+                    yield self._take("no // at the end of the record")
+                elif self._stray is not None and self._seen_locus:
+                    yield self._take_stray("text outside any record")
+                self._stray = None
+                self._seen_locus = True
+                self._skipping = False
+                self._start = line
+            elif text.startswith(b"//", at + 1) and text[at + 3 : at + 4] in _AFTER_TERMINATOR:
+                self._add(text, breaks, position, at)
+                if self._start is not None:
+                    yield self._take(None)
+                elif self._stray is not None:
+                    yield self._take_stray("no LOCUS line")
+                self._skipping = True
+            elif (
+                self._start is not None
+                and self._letters is None
+                and text.startswith(b"ORIGIN", at + 1)
+            ):
+                self._add(text, breaks, position, at)
+                self._letters = Spool(self._scratch)
+                self._skipping = True
+            else:
+                continue
+            position = at + 1
+        self._add(text, breaks, position, len(text))
+        self._lines += len(breaks)
 
-    def _line_at(self, chunk: bytes, position: int) -> int:
-        """Number of the line whose preceding line break is at or last before ``position``."""
-        self._line += chunk.count(b"\n", self._mark, position + 1)
-        self._mark = position + 1
-        return self._line
+    def _add(self, text: bytes, breaks: npt.NDArray[np.int64], position: int, stop: int) -> None:
+        """Take what stands between two marked lines."""
+        if self._skipping:
+            position = text.find(b"\n", position, stop)
+            if position < 0:
+                return
+            self._skipping = False
+        if position >= stop:
+            return
+        if self._letters is not None:
+            self._letters.append(text[position:stop].translate(None, _NOT_LETTERS))
+        elif self._start is not None:
+            room = self._head_bytes - len(self._head)
+            if room > 0:
+                self._head += text[position : min(stop, position + room)]
+        elif self._stray is None and (stray := text[position:stop].lstrip()):
+            self._stray = self._lines + int(np.searchsorted(breaks, stop - len(stray)))
 
     def _take(self, problem: str | None) -> FlatRecord:
         assert self._start is not None, "a record is taken once"
-        pieces = self._sequence
-        sequence = None if pieces is None else pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        record = FlatRecord(self._start, bytes(self._head).lstrip(b"\n"), sequence, problem)
-        self._start, self._sequence = None, None
+        letters = None if self._letters is None else self._letters.finish()
+        record = FlatRecord(self._start, bytes(self._head), letters, problem)
+        self._start, self._letters = None, None
         self._head.clear()
         return record
 
@@ -168,12 +184,3 @@ class _Cutter:
         record = FlatRecord(self._stray, b"", None, problem)
         self._stray = None
         return record
-
-
-def _find_terminator(chunk: bytes, position: int) -> int:
-    """Index of the line break before the next ``//`` line, or -1."""
-    while (found := chunk.find(b"\n//", position)) >= 0:
-        if chunk[found + 3 : found + 4] in (b"", b"\n", b"\r", b" ", b"\t"):
-            return found
-        position = found + 1
-    return -1

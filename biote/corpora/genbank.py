@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from biote.corpora.blocks import OnBytes, read_blocks
+from biote.corpora.blocks import OnBlock, read_blocks
 from biote.corpora.flatfile import FlatRecord, cut_records
 from biote.corpora.records import BadRecord, Record
 from biote.errors import DataError
@@ -32,7 +32,9 @@ _NO_IDENTIFIER: Final = {"", ".", "unknown"}
 _AFTER_TYPE: Final = re.compile(r"linear|circular|[A-Z]{3}|\d{1,2}-[A-Za-z]{3}-\d{4}")
 
 
-def read_genbank(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[Record | BadRecord]:
+def read_genbank(
+    path: Path, *, scratch: Path | None = None, on_block: OnBlock | None = None
+) -> Iterator[Record | BadRecord]:
     """Yield the records of a GenBank flat file in order.
 
     The id is the VERSION, or the ACCESSION, or the LOCUS name. What cannot be used is a ledger
@@ -42,15 +44,21 @@ def read_genbank(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[Rec
 
     Args:
         path: Flat file, plain or gzip.
-        on_bytes: Told how many bytes of the file were read.
+        scratch: Folder for letters that do not fit into memory; None for the system's own.
+        on_block: Told every block of the file as it lies on disk.
     """
     source = str(path)
-    for flat in cut_records(read_blocks(path, on_bytes=on_bytes)):
-        yield _judge(flat, source)
+    for flat in cut_records(read_blocks(path, on_block=on_block), scratch=scratch):
+        yield judge_record(flat, source)
 
 
-def _judge(flat: FlatRecord, source: str) -> Record | BadRecord:
-    """Turn the text of a record into a record or a ledger line."""
+def judge_record(flat: FlatRecord, source: str) -> Record | BadRecord:
+    """Turn the text of a record into a record or a ledger line.
+
+    Args:
+        flat: Record as cut from its file.
+        source: Name of the file.
+    """
     record = _record_id(flat.head)
 
     def bad(reason: str, detail: str = "") -> BadRecord:

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from biote.atomic import write_text_atomic
 from biote.errors import DataError
 from biote.molecules import MOLECULES, Molecule
+from biote.tokenization.base import TOKENIZER_FILE
 
 CORPUS_FILE: Final = "corpus.json"
 LEDGER_FILE: Final = "ledger.jsonl"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,8 @@ class MoleculeCounts:
     """Residues or bases."""
     tokens: int = 0
     """Tokens, type tags and end tokens not counted."""
+    duplicates: int = 0
+    """Records left out because an earlier one of the type has the same sequence."""
     validation_units: int = 0
     validation_tokens: int = 0
 
@@ -120,6 +123,8 @@ class CorpusInfo:
     molecules: Mapping[Molecule, MoleculeCounts]
     shards: tuple[ShardInfo, ...]
     sources: tuple[SourceInfo, ...]
+    settings: Mapping[str, str | int | float | bool | None]
+    """What was asked for, beside sources and tokenizer."""
     validation: ValidationRule
     notes: tuple[str, ...]
     format_version: int = FORMAT_VERSION
@@ -153,14 +158,39 @@ class CorpusInfo:
             "fingerprint": self.fingerprint,
             "tokenizer_fingerprint": self.tokenizer_fingerprint,
             "token_dtype": self.token_dtype,
+            "settings": dict(self.settings),
             "molecules": {name.value: asdict(counts) for name, counts in self.molecules.items()},
             "validation": self.validation.to_json(),
             "bad_records": self.bad_records,
             "notes": list(self.notes),
             "sources": [asdict(source) for source in self.sources],
+            "files": _describe_files(folder),
             "shards": [asdict(shard) for shard in self.shards],
         }
+        content["checksum"] = checksum(content)
         write_text_atomic(folder / CORPUS_FILE, json.dumps(content, indent=2) + "\n")
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 over all of a description but the checksum in it.
+
+    Args:
+        content: Content of ``corpus.json``.
+    """
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _describe_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of the ledger and of the files of the tokenizer."""
+    path = folder / TOKENIZER_FILE
+    models = json.loads(path.read_text()).get("models", []) if path.is_file() else []
+    digests = {}
+    for name in (LEDGER_FILE, TOKENIZER_FILE, *(model["file"] for model in models)):
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as stream:
+                digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
 
 
 def load_info(folder: Path) -> CorpusInfo:
@@ -215,6 +245,7 @@ def _from_json(content: Mapping[str, Any]) -> CorpusInfo:
         molecules={m: counts[m.value] for m in MOLECULES if m.value in counts},
         shards=tuple(ShardInfo(**shard) for shard in content["shards"]),
         sources=tuple(SourceInfo(**source) for source in content["sources"]),
+        settings=dict(content["settings"]),
         validation=ValidationRule(
             fraction=rule["fraction"],
             threshold=int(rule["threshold"], 16),

@@ -1,39 +1,41 @@
 """Source files to a corpus folder.
 
-``corpus.json`` comes last, after all shards and the validation split; without it a folder is no
-corpus.
+The work is done in parts (`biote.corpora.parts`), each of which is done once: an interrupted
+preparation goes on with the parts that are left, and the corpus is the same, byte for byte, as that
+of an uninterrupted one. ``corpus.json`` comes last; without it a folder is no corpus.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from biote.atomic import PARTIAL_SUFFIX, atomic_path
-from biote.corpora.manifest import CORPUS_FILE, LEDGER_FILE, CorpusInfo, MoleculeCounts
-from biote.corpora.records import BadRecord
-from biote.corpora.shards import ShardColumns
-from biote.corpora.sources import find_sources
-from biote.corpora.tasks import (
-    EXAMPLES_PER_REASON,
-    LEDGER_FOLDER,
-    Progress,
-    SourceResult,
-    SourceTask,
-    ledger_part,
-    run_tasks,
+from biote.corpora.duplicates import without_duplicates
+from biote.corpora.fasta import BLOCK_BYTES
+from biote.corpora.folder import clear, locked, remove_leftovers, remove_partials
+from biote.corpora.ledger import LedgerSummary, join_ledgers, read_ledger, summarise
+from biote.corpora.manifest import (
+    CORPUS_FILE,
+    LEDGER_FILE,
+    CorpusInfo,
+    MoleculeCounts,
+    SourceInfo,
+    load_info,
 )
+from biote.corpora.plan import Plan, Preparation, Progress, SourceParts
+from biote.corpora.shards import ShardColumns
+from biote.corpora.sources import SourceFormat, find_sources
 from biote.corpora.validation import hold_out
-from biote.corpora.windows import WINDOW_FOLDER
-from biote.corpora.writer import SHARD_BYTES, SHARD_FOLDER
+from biote.corpora.writer import SHARD_BYTES
 from biote.errors import ConfigError, DataError
 from biote.molecules import MOLECULES, Molecule
 from biote.splits import validation_threshold
-from biote.tokenization import Tokenizer, is_tokenizer_folder
+from biote.tokenization import Tokenizer
 from biote.version import __version__
 
 
@@ -43,11 +45,11 @@ class Report:
 
     output: Path
     info: CorpusInfo
-    ledger: Path
-    reasons: Counter[str]
-    """Number of bad records by reason."""
-    examples: tuple[BadRecord, ...]
-    """The first few bad records of every reason."""
+    ledger: LedgerSummary
+    kept: int
+    """Parts that an earlier, interrupted preparation had done."""
+    done: int
+    """Parts that were done now; 0 of both if the corpus was there already."""
 
 
 def prepare(
@@ -57,14 +59,18 @@ def prepare(
     tokenizer: Tokenizer,
     validation_fraction: float = 0.005,
     fasta_molecule: Molecule | None = None,
+    drop_duplicates: bool = False,
     workers: int = 1,
+    scheduler: str | None = None,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
+    block_bytes: int = BLOCK_BYTES,
     progress: Progress | None = None,
 ) -> Report:
-    """Make a corpus of sequence files.
+    """Make a corpus of sequence files, or go on with one that was interrupted.
 
-    The result is the same, byte for byte, for any number of workers.
+    The result is the same, byte for byte, for any number of workers and interruptions. A corpus
+    of the same sources and settings that is there already is left as it is.
 
     Args:
         sources: Files, and folders to search to any depth.
@@ -73,81 +79,130 @@ def prepare(
         validation_fraction: Share of distinct sequences to hold out.
         fasta_molecule: Molecule type of FASTA and Parquet records; by default decided for
             every file from its letters.
+        drop_duplicates: Whether a record is left out that has the same sequence as an earlier
+            one of its molecule type.
         workers: Processes that read and tokenise.
-        overwrite: Whether a corpus that is in the folder is replaced.
+        scheduler: Address of a Dask scheduler whose workers read and tokenise instead; they
+            see the same files by the same paths.
+        overwrite: Whether another corpus that is in the folder is replaced.
         shard_bytes: Size at which a shard is closed.
-        progress: Told how far the reading is.
+        block_bytes: Text of a large FASTA file that is worked on as one part.
+        progress: Told how far the work is.
 
     Raises:
-        DataError: If a source is not there or of no known format, the folder holds a corpus
+        DataError: If a source is not there or of no known format, the folder holds another corpus
             already or cannot be written, or no source holds a usable record.
-        ConfigError: If the number of workers is below 1.
+        ConfigError: If the number of workers is below 1, or the scheduler cannot be reached.
     """
     if workers < 1:
         raise ConfigError(f"{workers} workers", where="workers", mend="give at least 1")
     validation_threshold(validation_fraction)
-    found = find_sources(sources)
-    if (output / CORPUS_FILE).exists() and not overwrite:
-        raise DataError(
-            "holds a corpus already", where=str(output), mend="name another output or --overwrite"
-        )
-    if is_tokenizer_folder(output) and not (output / SHARD_FOLDER).is_dir():
-        raise DataError(
-            "holds a tokenizer or an encoder, which a corpus would overwrite",
-            where=str(output),
-            mend="name another output",
-        )
+    # Absolute, because they say where the data came from, and workers may run in other folders.
+    found = [
+        replace(source, path=Path(os.path.abspath(source.path))) for source in find_sources(sources)
+    ]
+    plan = Plan(
+        output=Path(os.path.abspath(output)),
+        sources=tuple(found),
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        molecule=fasta_molecule,
+        validation_fraction=validation_fraction,
+        drop_duplicates=drop_duplicates,
+        shard_bytes=shard_bytes,
+        block_bytes=block_bytes,
+    )
     try:
-        _clear(output)
-        tokenizer.save(output)
-        tasks = [
-            SourceTask(
-                source=source,
-                index=index,
-                output=output,
-                tokenizer_fingerprint=tokenizer.fingerprint,
-                molecule=fasta_molecule,
-                shard_bytes=shard_bytes,
-            )
-            for index, source in enumerate(found)
-        ]
-        results = run_tasks(tasks, workers, progress)
-        return _finish(output, tokenizer, results, validation_fraction)
+        with locked(plan.output):
+            if (there := _corpus_of(plan)) is not None:
+                remove_leftovers(plan.output, (shard.file for shard in there.shards))
+                return _report(plan, output, there)
+            _begin(plan, tokenizer, overwrite=overwrite)
+            work = Preparation(plan, progress)
+            work.run(workers=workers, scheduler=scheduler)
+            info = _finish(plan, work, tokenizer)
+            return _report(plan, output, info, work)
     except OSError as error:
         raise DataError(
             error.strerror or str(error),
             where=str(error.filename or output),
-            mend="free the way and prepare again",
+            mend="free the way and prepare again: what is done is kept",
         ) from error
 
 
-def _finish(
-    output: Path, tokenizer: Tokenizer, results: Sequence[SourceResult], fraction: float
-) -> Report:
-    """Join the ledger, decide the validation split, and write ``corpus.json``."""
+def _corpus_of(plan: Plan) -> CorpusInfo | None:
+    """The corpus in the folder, if it is the one that the plan would make."""
+    path = plan.output / CORPUS_FILE
+    if not path.is_file():
+        return None
+    try:
+        info = load_info(plan.output)
+    except DataError:
+        return None
+    written = path.stat().st_mtime_ns
+    same = (
+        info.settings == plan.settings
+        and info.tokenizer_fingerprint == plan.tokenizer_fingerprint
+        and info.biote_version == __version__
+        and [(s.file, s.bytes) for s in info.sources]
+        == [(str(s.path), s.bytes) for s in plan.sources]
+        and all(source.path.stat().st_mtime_ns < written for source in plan.sources)
+    )
+    return info if same else None
+
+
+def _begin(plan: Plan, tokenizer: Tokenizer, *, overwrite: bool) -> None:
+    """Make the folder ready to begin or to go on."""
+    if (plan.output / CORPUS_FILE).exists():
+        if not overwrite:
+            raise DataError(
+                "holds a corpus already, of other sources or settings",
+                where=str(plan.output),
+                mend="name another output or --overwrite",
+            )
+        clear(plan.output)
+    try:
+        begun = plan.is_begun()
+    except DataError:
+        if not overwrite:
+            raise
+        begun = False
+    if begun:
+        remove_partials(plan.output)
+        return
+    clear(plan.output)
+    tokenizer.save(plan.output)
+    plan.begin()
+
+
+def _finish(plan: Plan, work: Preparation, tokenizer: Tokenizer) -> CorpusInfo:
+    """Join the ledger, drop duplicates, decide the validation split, write ``corpus.json``."""
+    output = plan.output
+    results = [result for parts in work.sources for result in parts.ordered()]
+    join_ledgers(work.ledgers(), output / LEDGER_FILE)
     shards = tuple(shard for result in results for shard in result.shards)
-    reasons = sum((result.reasons for result in results), Counter[str]())
-    examples: list[BadRecord] = []
-    for reason in reasons:
-        rows = [bad for result in results for bad in result.examples if bad.reason == reason]
-        examples += rows[:EXAMPLES_PER_REASON]
-    ledger = output / LEDGER_FILE
-    _join_ledger(output, len(results))
     if not shards:
+        reasons = summarise(read_ledger(output / LEDGER_FILE)).reasons
         most = ", ".join(f"{reason} ({n})" for reason, n in reasons.most_common(3))
+        n = len(plan.sources)
         raise DataError(
-            f"no usable record in {len(results)} file{'s' if len(results) > 1 else ''}: {most}",
-            where=str(ledger),
+            f"no usable record in {n} file{'s' if n > 1 else ''}: {most}",
+            where=str(output / LEDGER_FILE),
             mend="the ledger lists every record with its fault",
         )
-    dtype = np.dtype(tokenizer.dtype)
-    held_out = hold_out(
-        lambda: (ShardColumns(output / shard.file, shard, dtype) for shard in shards), fraction
-    )
     totals = {m: Counter[str]() for m in MOLECULES}
     for result in results:
         for molecule, tally in result.counts.items():
             totals[molecule] += tally
+    if plan.drop_duplicates:
+        shards, dropped = without_duplicates(output, shards, dtype=tokenizer.dtype)
+        for molecule, tally in dropped.items():
+            totals[molecule].subtract(tally)
+            totals[molecule]["duplicates"] = tally["records"]
+    dtype = np.dtype(tokenizer.dtype)
+    held_out = hold_out(
+        lambda: (ShardColumns(output / shard.file, shard, dtype) for shard in shards),
+        plan.validation_fraction,
+    )
     info = CorpusInfo(
         biote_version=__version__,
         tokenizer_fingerprint=tokenizer.fingerprint,
@@ -162,38 +217,36 @@ def _finish(
             if tally
         },
         shards=shards,
-        sources=tuple(result.info for result in results),
+        sources=tuple(_source_info(parts, plan) for parts in work.sources),
+        settings=plan.settings,
         validation=held_out.rule,
         notes=held_out.notes,
     )
     info.save(output)
+    remove_leftovers(output, (shard.file for shard in shards))
+    return info
+
+
+def _source_info(parts: SourceParts, plan: Plan) -> SourceInfo:
+    source = parts.source
+    assert parts.sha256 is not None, "the source was worked through"
+    return SourceInfo(
+        file=str(source.path),
+        format=source.format.value,
+        bytes=source.bytes,
+        sha256=parts.sha256,
+        molecule=parts.molecule and parts.molecule.value,
+        molecule_guessed=plan.molecule is None and source.format is not SourceFormat.GENBANK,
+        records=sum(result.records for result in parts.results.values()),
+        bad_records=sum(result.bad_records for result in parts.results.values()),
+    )
+
+
+def _report(plan: Plan, output: Path, info: CorpusInfo, work: Preparation | None = None) -> Report:
     return Report(
-        output=output, info=info, ledger=ledger, reasons=reasons, examples=tuple(examples)
+        output=output,
+        info=info,
+        ledger=summarise(read_ledger(plan.output / LEDGER_FILE)),
+        kept=work.kept if work else 0,
+        done=work.done if work else 0,
     )
-
-
-def _join_ledger(output: Path, parts: int) -> None:
-    with atomic_path(output / LEDGER_FILE) as partial, partial.open("wb") as ledger:
-        for index in range(parts):
-            ledger.write(ledger_part(output, index).read_bytes())
-    for index in range(parts):
-        ledger_part(output, index).unlink()
-    (output / LEDGER_FOLDER).rmdir()
-
-
-def _clear(output: Path) -> None:
-    """Remove a corpus, or what an interrupted preparation left; nothing else in the folder."""
-    # First, so that what is left after an interruption is no corpus.
-    (output / CORPUS_FILE).unlink(missing_ok=True)
-    written = (
-        CORPUS_FILE,
-        LEDGER_FILE,
-        f"{SHARD_FOLDER}/[0-9]*-[0-9]*.arrow",
-        f"{WINDOW_FOLDER}/[0-9]*-*-*.u64",
-        f"{LEDGER_FOLDER}/[0-9]*.jsonl",
-    )
-    for pattern in written:
-        for path in [*output.glob(pattern), *output.glob(f"{pattern}.*{PARTIAL_SUFFIX}")]:
-            path.unlink()
-    # It marks the folder as that of a corpus from here on, see `prepare`.
-    (output / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)

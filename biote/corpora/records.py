@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from biote.corpora.spool import Letters
 from biote.molecules import Molecule
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One sequence as its file gives it."""
+class Record(NamedTuple):
+    """One sequence as its file gives it; a tuple, because there are hundreds of millions."""
 
     id: str
-    sequence: bytes
-    """Letters in any case, white space removed; at least one."""
+    sequence: Letters
+    """At least one letter, in any case; white space removed."""
     molecule: Molecule
     source: str
     """File the record was read from."""

@@ -37,7 +37,17 @@ class ShardColumns:
         DataError: If the file is no shard, or not the one that ``corpus.json`` describes.
     """
 
-    __slots__ = ("digests", "ends_bits", "id_bytes", "id_offsets", "molecules", "offsets", "tokens")
+    __slots__ = (
+        "digests",
+        "ends_bits",
+        "id_bytes",
+        "id_offsets",
+        "molecules",
+        "offsets",
+        "residues",
+        "starts",
+        "tokens",
+    )
 
     def __init__(self, path: Path, info: ShardInfo, dtype: np.dtype[Any]) -> None:
         try:
@@ -45,6 +55,10 @@ class ShardColumns:
                 reader = pa.ipc.open_file(source)
                 batches = reader.num_record_batches
                 batch = reader.get_batch(0) if batches == 1 else None
+                if batch is not None and batch.schema == shard_schema(dtype):
+                    # Whatever is read unchecked below is safe to read, damaged or not.
+                    batch.validate()
+                    batch.column("molecule").dictionary.validate(full=True)
         except (pa.ArrowException, OSError) as error:
             raise DataError("not a readable shard", where=str(path), mend=_AGAIN) from error
         if batch is None or batch.schema != shard_schema(dtype):
@@ -65,6 +79,8 @@ class ShardColumns:
         self.molecules = _view(molecules.indices.buffers()[1], np.uint8)
         self.digests = _view(batch.column("digest").buffers()[1], np.uint64)
         self.ends_bits = _view(batch.column("ends_record").buffers()[1], np.uint8)
+        self.starts = _view(batch.column("start").buffers()[1], np.uint64)
+        self.residues = _view(batch.column("residues").buffers()[1], np.uint64)
         self.id_offsets = _view(id_offsets, np.int64)
         self.id_bytes = _view(id_bytes, np.uint8)
 
@@ -161,6 +177,17 @@ class Corpus:
             IndexError: If a number is not that of a unit.
         """
         return self._gather(units, np.uint64, lambda shard, rows: shard.digests[rows])
+
+    def residues(self, units: Units) -> npt.NDArray[np.uint64]:
+        """Residues or bases of every unit, (N,).
+
+        Args:
+            units: Unit numbers, (N,).
+
+        Raises:
+            IndexError: If a number is not that of a unit.
+        """
+        return self._gather(units, np.uint64, lambda shard, rows: shard.residues[rows])
 
     def tokens(self, unit: int, start: int, stop: int) -> Ids:
         """Bare token ids of a part of a unit, a view into the mapped file.

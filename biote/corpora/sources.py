@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from biote.corpora.blocks import OnBytes
-from biote.corpora.fasta import read_fasta
+from biote.corpora.blocks import DamagedInputError, OnBlock, read_blocks
+from biote.corpora.fasta import FastaBlock, read_block, read_fasta
 from biote.corpora.genbank import read_genbank
 from biote.corpora.records import BadRecord, Record
 from biote.corpora.table import read_table
 from biote.errors import DataError
 from biote.molecules import AMBIGUOUS_NUCLEOTIDES, NUCLEOTIDES, Molecule
+
+logger = logging.getLogger(__name__)
 
 
 class SourceFormat(StrEnum):
@@ -38,7 +42,7 @@ _FORMATS: Final = {
     ".parquet": SourceFormat.PARQUET,
 }
 _GUESS_RECORDS: Final = 1_000
-_GUESS_RESIDUES: Final = 1 << 26  # a genome of whole chromosomes need not be read twice
+_GUESS_BYTES: Final = 1 << 23  # chromosomes need not be read twice
 _NUCLEIC_LETTERS: Final = "".join(
     letter + letter.lower() for letter in NUCLEOTIDES + "U" + AMBIGUOUS_NUCLEOTIDES
 ).encode()
@@ -93,7 +97,11 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def read_source(
-    source: Source, molecule: Molecule | None, *, on_bytes: OnBytes | None = None
+    source: Source,
+    molecule: Molecule | None,
+    *,
+    scratch: Path | None = None,
+    on_block: OnBlock | None = None,
 ) -> Iterator[Record | BadRecord]:
     """Read a source with the reader for its format.
 
@@ -101,32 +109,50 @@ def read_source(
         source: Input file.
         molecule: Molecule type of the records where the format does not say; see
             `guess_molecule`.
-        on_bytes: Told how many bytes of the file were read.
+        scratch: Folder for what does not fit into memory; None for the system's own.
+        on_block: Told every block of the file as it lies on disk; Parquet is not read in blocks.
     """
     if source.format is SourceFormat.GENBANK:
-        return read_genbank(source.path, on_bytes=on_bytes)
-    reader = read_fasta if source.format is SourceFormat.FASTA else read_table
-    return reader(source.path, molecule or guess_molecule(source), on_bytes=on_bytes)
+        return read_genbank(source.path, scratch=scratch, on_block=on_block)
+    molecule = molecule or guess_molecule(source)
+    if source.format is SourceFormat.FASTA:
+        return read_fasta(source.path, molecule, scratch=scratch, on_block=on_block)
+    return read_table(source.path, molecule)
 
 
 def guess_molecule(source: Source) -> Molecule:
     """Decide DNA or protein from the letters of a file's first 1,000 records.
 
     DNA if every letter is a nucleotide or an ambiguity code of nucleotides, protein otherwise.
+    Of a FASTA file no more than the first 8 MB are looked at.
 
     Args:
         source: FASTA or Parquet file.
     """
-    reader = read_fasta if source.format is SourceFormat.FASTA else read_table
-    residues = 0
-    for n, record in enumerate(reader(source.path, Molecule.DNA)):
-        if n == _GUESS_RECORDS or residues > _GUESS_RESIDUES:
-            break
-        if isinstance(record, Record):
-            residues += len(record.sequence)
-            if not _LETTERS.isdisjoint(record.sequence.translate(None, _NUCLEIC_LETTERS)):
-                return Molecule.PROTEIN
+    if source.format is SourceFormat.FASTA:
+        records = _first_records(source)
+    else:
+        records = read_table(source.path, Molecule.DNA)
+    for record in itertools.islice(records, _GUESS_RECORDS):
+        if isinstance(record, Record) and not _LETTERS.isdisjoint(
+            record.sequence[:].translate(None, _NUCLEIC_LETTERS)
+        ):
+            return Molecule.PROTEIN
     return Molecule.DNA
+
+
+def _first_records(source: Source) -> Iterator[Record | BadRecord]:
+    """The records in the first megabytes of a FASTA file, the last of them cut off."""
+    text = bytearray()
+    try:
+        for block in read_blocks(source.path):
+            text += block
+            if len(text) >= _GUESS_BYTES:
+                break
+    except DamagedInputError:
+        logger.debug("%s is damaged near its beginning.", source.path)
+    first = FastaBlock(0, bytes(text), 1, 0, None)
+    return read_block(first, Molecule.DNA, source=str(source.path))
 
 
 def _format(path: Path) -> SourceFormat | None:

@@ -9,7 +9,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biote.corpora.blocks import OnBytes
 from biote.corpora.records import BadRecord, Record
 from biote.molecules import Molecule
 
@@ -18,9 +17,7 @@ _BATCH_ROWS: Final = 8_192
 _WHITE_SPACE: Final = b" \t\r\n\v\f"
 
 
-def read_table(
-    path: Path, molecule: Molecule, *, on_bytes: OnBytes | None = None
-) -> Iterator[Record | BadRecord]:
+def read_table(path: Path, molecule: Molecule) -> Iterator[Record | BadRecord]:
     """Yield the rows of a Parquet file in order.
 
     A row without id or sequence is a ledger line; so is a file without the two columns, and the
@@ -29,18 +26,15 @@ def read_table(
     Args:
         path: Parquet file.
         molecule: Molecule type of every row.
-        on_bytes: Told how many bytes of the file were read, in proportion to its rows.
     """
     source = str(path)
-    size = path.stat().st_size
-    row = told = 0
+    row = 0
     try:
         with pq.ParquetFile(path) as table:
             missing = [name for name in _COLUMNS if name not in table.schema_arrow.names]
             if missing:
                 yield BadRecord(source, 0, "", "no column", " and ".join(missing))
                 return
-            total = table.metadata.num_rows
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
                 ids = batch.column("id").cast(pa.large_string()).to_pylist()
                 sequences = (
@@ -49,9 +43,6 @@ def read_table(
                 for record, sequence in zip(ids, sequences, strict=True):
                     row += 1
                     yield _judge(record, sequence, molecule, source, row)
-                if on_bytes is not None:
-                    on_bytes(size * row // total - told)
-                    told = size * row // total
     except pa.ArrowException as error:
         yield BadRecord(source, row + 1, "", "damaged Parquet file", _first_line(error))
     except OSError as error:

@@ -31,7 +31,10 @@ SPECIAL_TOKENS: Final = 2
 """Room kept in every window for the type tag and the end token."""
 
 _ORDINAL_BITS: Final = 24
-_CHUNK_WINDOWS: Final = 1 << 20  # written at once, to bound the memory of building
+# Looked at and written at once: small, so that building a sidecar takes the same memory for any
+# corpus, and what the allocator keeps of it is nothing.
+_CHUNK_UNITS: Final = 1 << 15
+_CHUNK_WINDOWS: Final = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def open_windows(
     rule = own.union(
         [ValidationRule(fraction=0, threshold=min_threshold, extra_digests=extra_validation)]
     )
-    path = corpus.folder / WINDOW_FOLDER / _sidecar_name(corpus, context, split, rule)
+    path = corpus.folder / WINDOW_FOLDER / sidecar_name(corpus, context, split, rule)
     if not path.is_file():
         try:
             with atomic_path(path) as partial, partial.open("wb") as stream:
@@ -179,7 +182,15 @@ def shared_validation(corpora: list[Corpus]) -> ValidationRule:
     return first.union(others)
 
 
-def _sidecar_name(corpus: Corpus, context: int, split: Split, rule: ValidationRule) -> str:
+def sidecar_name(corpus: Corpus, context: int, split: Split, rule: ValidationRule) -> str:
+    """File name of the windows of a split.
+
+    Args:
+        corpus: Corpus that is cut.
+        context: Tokens of the longest window, type tag and end token included.
+        split: Units of which split.
+        rule: Which units are validation.
+    """
     content = {"corpus": corpus.fingerprint, "validation": rule.to_json() | {"fraction": None}}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{context}-{split}-{digest[:16]}.u64"
@@ -191,24 +202,22 @@ def _entries(
     """Sidecar entries of a split in order, a bounded number at a time."""
     room = context - SPECIAL_TOKENS
     for first, shard in corpus.shard_units():
-        wanted = rule.is_validation(shard.digests) == (split == "validation")
-        rows = np.flatnonzero(wanted)
-        counts = -(-(shard.offsets[rows + 1] - shard.offsets[rows]) // room)
-        if len(counts) and counts.max() > 2**_ORDINAL_BITS:
-            raise ConfigError(
-                f"a unit of this corpus needs {counts.max()} windows, at most "
-                f"{2**_ORDINAL_BITS} fit",
-                where="context",
-                mend="give a larger one",
-            )
-        ends = np.cumsum(counts)
-        begin = 0
-        while begin < len(rows):
-            done = ends[begin - 1] if begin else 0
-            # At least one unit at a time; one has at most 2**24 windows.
-            end = max(begin + 1, int(np.searchsorted(ends, done + _CHUNK_WINDOWS, side="right")))
-            part = counts[begin:end]
-            units = np.repeat((first + rows[begin:end]).astype(np.uint64), part)
-            ordinals = np.arange(part.sum()) - np.repeat(np.cumsum(part) - part, part)
-            yield (units << np.uint64(_ORDINAL_BITS)) | ordinals.astype(np.uint64)
-            begin = end
+        for begin in range(0, len(shard.digests), _CHUNK_UNITS):
+            end = begin + _CHUNK_UNITS
+            offsets = shard.offsets[begin : end + 1]
+            wanted = rule.is_validation(shard.digests[begin:end]) == (split == "validation")
+            counts = np.where(wanted, -(-np.diff(offsets) // room), 0)
+            if counts.max() > 2**_ORDINAL_BITS:
+                raise ConfigError(
+                    f"a unit of this corpus needs {counts.max()} windows, at most "
+                    f"{2**_ORDINAL_BITS} fit",
+                    where="context",
+                    mend="give a larger one",
+                )
+            ends = np.cumsum(counts)
+            for done in range(0, int(ends[-1]), _CHUNK_WINDOWS):
+                windows = np.arange(done, min(done + _CHUNK_WINDOWS, int(ends[-1])))
+                rows = np.searchsorted(ends, windows, side="right")
+                ordinals = windows - (ends - counts)[rows]
+                units = (first + begin + rows).astype(np.uint64)
+                yield (units << np.uint64(_ORDINAL_BITS)) | ordinals.astype(np.uint64)

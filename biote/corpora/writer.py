@@ -2,44 +2,38 @@
 
 A shard is an Arrow IPC file of one uncompressed record batch, so that it can be memory-mapped and
 read without a copy. Each row is a unit: a whole record, or a block of a long nucleic record.
+
+Legend: N units of a shard.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from biote.atomic import atomic_path
 from biote.corpora.manifest import ShardInfo
+from biote.corpora.units import Unit
 from biote.molecules import MOLECULES, Molecule
-from biote.tokenization import Ids
+from biote.tokenization import Ids, Tokenizer
 
 SHARD_FOLDER: Final = "shards"
-SHARD_BYTES: Final = 1 << 28
+SHARD_BYTES: Final = 1 << 27
 """A shard is closed when it has reached this size: well below the 2 GB that it may have, because
-every process that prepares holds one in memory."""
+every process that prepares holds one in memory, and for a moment two."""
 
 _ROW_BYTES: Final = 48  # of all columns but the tokens, the record id estimated
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One row of a shard."""
-
-    record: str
-    molecule: Molecule
-    tokens: Ids
-    """Bare ids, without type tag and end token, (L,)."""
-    start: int
-    """First residue of the unit in its record, from 0."""
-    residues: int
-    ends_record: bool
-    digest: int
+_LETTERS_AT_ONCE: Final = 1 << 22  # tokenised in one call
+_CODES: Final = {molecule: molecule.code for molecule in MOLECULES}
+_MODALITIES: Final = {molecule: molecule.modality for molecule in MOLECULES}
 
 
 def shard_schema(dtype: np.dtype[Any]) -> pa.Schema:
@@ -61,93 +55,176 @@ def shard_schema(dtype: np.dtype[Any]) -> pa.Schema:
     )
 
 
-def shard_name(source: int, part: int) -> str:
+def shard_name(source: int, part: int, ordinal: int) -> str:
     """Path of a shard from its corpus folder.
 
     Args:
         source: Index of the source file among the sorted inputs.
-        part: Ordinal of the shard among those of the source.
+        part: Number of the part of the source.
+        ordinal: Number of the shard among those of the part.
     """
-    return f"{SHARD_FOLDER}/{source:05d}-{part:03d}.arrow"
+    return f"{SHARD_FOLDER}/{source:05d}-{part:05d}-{ordinal:03d}.arrow"
 
 
-class ShardWriter:
-    """Writes the units of one source file as shards, in order.
+@dataclass
+class Rows:
+    """The columns of a shard while it grows; see `shard_schema`."""
+
+    records: list[str] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    residues: list[int] = field(default_factory=list)
+    ends_record: list[bool] = field(default_factory=list)
+    digests: list[int] = field(default_factory=list)
+    tokens: list[Ids] = field(default_factory=list)
+    """Tokens of the units, end to end, in pieces of any length."""
+    lengths: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    """Tokens of every unit, in pieces."""
+
+    def extend(self, units: list[Unit], tokens: Ids, lengths: npt.NDArray[np.int64]) -> None:
+        """Append units.
+
+        Args:
+            units: The units, N of them.
+            tokens: Their tokens, end to end.
+            lengths: Tokens of every unit, (N,).
+        """
+        records, molecules, letters, starts, ends_record, digests = zip(*units, strict=True)
+        self.records += records
+        self.codes += map(_CODES.__getitem__, molecules)
+        self.residues += map(len, letters)
+        self.starts += starts
+        self.ends_record += ends_record
+        self.digests += digests
+        self.tokens.append(tokens)
+        self.lengths.append(lengths)
+
+    def batch(self, dtype: np.dtype[Any]) -> pa.RecordBatch:
+        """The rows as one Arrow batch.
+
+        Args:
+            dtype: Type of the token ids.
+        """
+        offsets = np.zeros(len(self.records) + 1, np.int64)
+        np.cumsum(np.concatenate(self.lengths), out=offsets[1:])
+        values = np.concatenate(self.tokens).astype(dtype, copy=False)
+        columns = [
+            pa.array(self.records, pa.large_string()),
+            pa.DictionaryArray.from_arrays(
+                np.array(self.codes, np.int8), pa.array([m.value for m in MOLECULES])
+            ),
+            pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)),
+            pa.array(np.array(self.starts, np.uint64)),
+            pa.array(np.array(self.residues, np.uint64)),
+            pa.array(np.array(self.ends_record, np.bool_)),
+            pa.array(np.array(self.digests, np.uint64)),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=shard_schema(dtype))
+
+
+def write_shard(folder: Path, name: str, batch: pa.RecordBatch) -> ShardInfo:
+    """Write a shard, whole or not at all.
 
     Args:
         folder: Corpus folder.
+        name: Path of the shard from it.
+        batch: Its rows.
+    """
+    with atomic_path(folder / name) as partial:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as out:
+            out.write_batch(batch)
+        with partial.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = partial.stat().st_size
+    return ShardInfo(
+        file=name,
+        rows=batch.num_rows,
+        tokens=len(batch.column("tokens").values),
+        bytes=size,
+        sha256=sha256,
+    )
+
+
+class ShardWriter:
+    """Tokenises the units of one part of a source and writes them as shards, in order.
+
+    Args:
+        folder: Corpus folder.
+        tokenizer: Tokenizer of the corpus.
         source: Index of the source file among the sorted inputs.
-        dtype: Type of the token ids.
+        part: Number of the part of the source.
         shard_bytes: Size at which a shard is closed.
     """
 
     def __init__(
         self,
         folder: Path,
-        source: int,
+        tokenizer: Tokenizer,
         *,
-        dtype: np.dtype[Any],
+        source: int,
+        part: int = 0,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         self._folder = folder
+        self._tokenizer = tokenizer
         self._source = source
-        self._schema = shard_schema(dtype)
-        self._dtype = dtype
+        self._part = part
         self._shard_bytes = shard_bytes
-        self._units: list[Unit] = []
+        self._letters_at_once = min(_LETTERS_AT_ONCE, shard_bytes // 2)
+        self._rows = Rows()
+        self._waiting: list[Unit] = []
+        self._waiting_letters = 0
         self._bytes = 0
         self._shards: list[ShardInfo] = []
+        self.counts: dict[Molecule, Counter[str]] = {}
+        """Records, units, residues and tokens of every molecule type in the shards written."""
 
     def add(self, unit: Unit) -> None:
         """Append a unit; closes the shard when it is full.
 
         Args:
-            unit: Unit whose tokens are of the writer's type.
+            unit: Next unit.
         """
-        self._units.append(unit)
-        self._bytes += unit.tokens.nbytes + _ROW_BYTES
-        if self._bytes >= self._shard_bytes:
-            self._flush()
+        self._waiting.append(unit)
+        self._waiting_letters += len(unit.letters) + _ROW_BYTES
+        if self._waiting_letters >= self._letters_at_once:
+            self._tokenise()
+            if self._bytes >= self._shard_bytes:
+                self._flush()
 
     def close(self) -> tuple[ShardInfo, ...]:
         """Write what is left and describe the shards, in order."""
-        if self._units:
+        self._tokenise()
+        if self._rows.records:
             self._flush()
         return tuple(self._shards)
 
+    def _tokenise(self) -> None:
+        """Make rows of the units that wait, runs of one modality at a time."""
+        waiting, self._waiting, self._waiting_letters = self._waiting, [], 0
+        for modality, run in itertools.groupby(waiting, lambda unit: _MODALITIES[unit.molecule]):
+            units = list(run)
+            tokens, lengths = self._tokenizer.encode_spelled([u.letters for u in units], modality)
+            self._rows.extend(units, tokens, lengths)
+            self._bytes += tokens.nbytes + _ROW_BYTES * len(units)
+
     def _flush(self) -> None:
-        name = shard_name(self._source, len(self._shards))
-        path = self._folder / name
-        batch = self._batch()
-        tokens = len(batch.column("tokens").values)
-        rows = batch.num_rows
-        self._units, self._bytes = [], 0
-        with atomic_path(path) as partial:
-            with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, self._schema) as out:
-                out.write_batch(batch)
-            with partial.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = partial.stat().st_size
-        self._shards.append(
-            ShardInfo(file=name, rows=rows, tokens=tokens, bytes=size, sha256=sha256)
-        )
+        rows, self._rows, self._bytes = self._rows, Rows(), 0
+        self._count(rows)
+        batch = rows.batch(self._tokenizer.dtype)
+        del rows
+        name = shard_name(self._source, self._part, len(self._shards))
+        self._shards.append(write_shard(self._folder, name, batch))
 
-    def _batch(self) -> pa.RecordBatch:
-        units = self._units
-        offsets = np.zeros(len(units) + 1, np.int64)
-        np.cumsum([len(unit.tokens) for unit in units], out=offsets[1:])
-        values = np.concatenate([unit.tokens for unit in units]).astype(self._dtype, copy=False)
-        codes = np.array([_CODES[unit.molecule] for unit in units], np.int8)
-        columns = [
-            pa.array([unit.record for unit in units], pa.large_string()),
-            pa.DictionaryArray.from_arrays(codes, pa.array([m.value for m in MOLECULES])),
-            pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)),
-            pa.array(np.array([unit.start for unit in units], np.uint64)),
-            pa.array(np.array([unit.residues for unit in units], np.uint64)),
-            pa.array(np.array([unit.ends_record for unit in units], np.bool_)),
-            pa.array(np.array([unit.digest for unit in units], np.uint64)),
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
-
-
-_CODES: Final = {molecule: molecule.code for molecule in MOLECULES}
+    def _count(self, rows: Rows) -> None:
+        codes = np.array(rows.codes)
+        columns = {
+            "records": np.array(rows.ends_record, np.int64),
+            "units": np.ones(len(codes), np.int64),
+            "residues": np.array(rows.residues, np.int64),
+            "tokens": np.concatenate(rows.lengths),
+        }
+        for code in np.unique(codes).tolist():
+            counts = self.counts.setdefault(MOLECULES[code], Counter())
+            for name, column in columns.items():
+                counts[name] += int(column[codes == code].sum())

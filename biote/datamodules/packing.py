@@ -41,12 +41,26 @@ def pack(ids: Sequence[IdArray], molecules: Sequence[IdArray]) -> Packed:
         The fields of a packed batch.
     """
     lengths = [len(group) for group in ids]
+    return pack_flat(np.concatenate(ids), np.concatenate(molecules), lengths=lengths)
+
+
+def pack_flat(ids: IdArray, molecules: IdArray, *, lengths: list[int]) -> Packed:
+    """Make a packed batch of groups that lie end to end already.
+
+    Args:
+        ids: Token ids, (T,).
+        molecules: Molecule code of every token, (T,).
+        lengths: Tokens of every group, B numbers.
+
+    Returns:
+        The fields of a packed batch.
+    """
     cu_seqlens, positions = group_layout(lengths)
     return Packed(
-        ids=torch.from_numpy(np.concatenate(ids).astype(np.int64)),
+        ids=torch.from_numpy(ids.astype(np.int64, copy=False)),
         cu_seqlens=cu_seqlens,
         positions=positions,
-        molecules=torch.from_numpy(np.concatenate(molecules).astype(np.uint8)),
+        molecules=torch.from_numpy(molecules.astype(np.uint8, copy=False)),
         lengths=tuple(lengths),
     )
 

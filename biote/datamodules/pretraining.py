@@ -13,15 +13,23 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, IterableDataset
 
 from biote.batch import MaskedBatch, PackedBatch
 from biote.corpora.shards import Corpus
 from biote.corpora.windows import Split, WindowIndex, open_windows, shared_validation
+from biote.datamodules.cursor import Cursor
 from biote.datamodules.masking import check_mask_rate
-from biote.datamodules.mixture import Cursor, Mixture, validation_windows
+from biote.datamodules.mixture import Mixture, validation_windows
 from biote.datamodules.resume import refuse_other_settings
-from biote.datamodules.stream import BatchBuilder, Share, TrainingStream, ValidationStream
+from biote.datamodules.stream import (
+    BatchBuilder,
+    PartSize,
+    Share,
+    TrainingStream,
+    ValidationStream,
+)
 from biote.errors import CheckpointError, ConfigError
 from biote.tokenization import Tokenizer
 
@@ -51,6 +59,10 @@ class PretrainingDataModule(LightningDataModule):
         tokens: Token budget of the whole run.
         tokens_per_step: Tokens of an optimiser step, over all ranks and accumulated
             micro-batches.
+        pad_to_budget: Whether every micro-batch has exactly ``tokens_per_step`` / (ranks x
+            accumulated micro-batches) tokens, for compiling with static shapes: look-ahead fills
+            it with whole windows and padding does the rest. Where most records are longer than
+            the context, make that number a multiple of ``context``.
         mask_rate: Probability of a token to be masked.
         validation_tokens: Most validation tokens of every corpus.
         seed: Chooses the order of windows and the masks.
@@ -70,6 +82,7 @@ class PretrainingDataModule(LightningDataModule):
         *,
         tokens: int,
         tokens_per_step: int,
+        pad_to_budget: bool = False,
         mask_rate: float = 0.15,
         validation_tokens: int = 1_000_000,
         seed: int = 0,
@@ -91,6 +104,7 @@ class PretrainingDataModule(LightningDataModule):
         self.tokens = tokens
         self._sources = corpora
         self._tokens_per_step = tokens_per_step
+        self._pad_to_budget = pad_to_budget
         self._mask_rate = check_mask_rate(mask_rate)
         self._validation_tokens = validation_tokens
         self.seed = seed
@@ -139,6 +153,21 @@ class PretrainingDataModule(LightningDataModule):
         """What the corpora hold."""
         return self.split_fingerprint
 
+    def prepare_data(self) -> None:
+        """Build the window sidecars that are missing, in one process of a machine."""
+        trainer = self.trainer
+        if trainer is None or trainer.state.fn == TrainerFn.FITTING:
+            self._windows("train")
+        self._windows("validation")
+
+    def setup(self, stage: str) -> None:
+        """Refuse a number of ranks that the budget cannot be shared out to.
+
+        Raises:
+            ConfigError: If it cannot.
+        """
+        self._part_size()
+
     def train_dataloader(self) -> DataLoader[MaskedBatch]:
         indices = self._windows("train")
         for corpus, index in zip(self.corpora, indices, strict=True):
@@ -186,7 +215,7 @@ class PretrainingDataModule(LightningDataModule):
     def on_before_batch_transfer(self, batch: PackedBatch, dataloader_idx: int) -> PackedBatch:
         """Note where the run will stand once the step this batch belongs to is done."""
         if isinstance(batch, MaskedBatch) and self.trainer is not None and self.trainer.training:
-            cursor = Cursor.from_flat(batch.cursor)
+            cursor = Cursor.from_flat(batch.cursor, corpora=len(self._sources))
             self._cursors[cursor.step] = cursor
             while len(self._cursors) > 4:
                 self._cursors.popitem(last=False)
@@ -218,7 +247,7 @@ class PretrainingDataModule(LightningDataModule):
             )
         refuse_other_settings(state_dict, self._order_settings())
         if state_dict["cursor"] is not None:
-            self._cursor = Cursor.from_flat(state_dict["cursor"])
+            self._cursor = Cursor.from_flat(state_dict["cursor"], corpora=len(self._sources))
 
     def _windows(self, split: Split) -> list[WindowIndex]:
         # What one corpus holds out is held out of all.
@@ -235,7 +264,34 @@ class PretrainingDataModule(LightningDataModule):
         ]
 
     def _batches(self) -> BatchBuilder:
-        return BatchBuilder(self.corpora, self.tokenizer, self._mask_rate)
+        return BatchBuilder(self.corpora, self.tokenizer, self._mask_rate, size=self._part_size())
+
+    def _part_size(self) -> PartSize | None:
+        """What every micro-batch is padded to, if it is.
+
+        Raises:
+            ConfigError: If the budget of a step cannot be cut into such micro-batches.
+        """
+        if not self._pad_to_budget:
+            return None
+        share = self._share(training=True)
+        tokens, rest = divmod(self._tokens_per_step, share.parts)
+        parts = f"{share.world} ranks x {share.accumulate} accumulated micro-batches"
+        if tokens < self.context:
+            raise ConfigError(
+                f"{self._tokens_per_step} tokens for {parts} are {tokens} each, which cannot hold "
+                f"a window of {self.context}",
+                where="data.tokens_per_step",
+                mend=f"give at least {share.parts * self.context} or lower data.context",
+            )
+        if rest:
+            raise ConfigError(
+                f"{self._tokens_per_step} tokens cannot be cut into equal parts for {parts}, "
+                "which pad_to_budget needs",
+                where="data.tokens_per_step",
+                mend=f"give a multiple of {share.parts}, {self._tokens_per_step - rest} say",
+            )
+        return PartSize(tokens=tokens, longest_group=self.context)
 
     def _share(self, *, training: bool) -> Share:
         trainer = self.trainer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -59,13 +59,29 @@ class Tokenizer(ABC):
         """Id of the end-of-sequence token of one modality."""
 
     @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities that can be encoded."""
+        return tuple(Modality)
+
+    @property
     @abstractmethod
     def special_ids(self) -> npt.NDArray[np.int64]:
         """Sorted ids that stand for no residue and are never masked, those of both ranges."""
 
     @abstractmethod
-    def _encode_canonical(self, sequence: bytes, modality: Modality) -> Ids:
-        """Bare ids of a canonical sequence, (L,)."""
+    def encode_spelled(
+        self, sequences: Sequence[bytes], modality: Modality
+    ) -> tuple[Ids, npt.NDArray[np.int64]]:
+        """Encode sequences in one go, without type tags and end tokens.
+
+        Args:
+            sequences: Sequences as `canonical` spells them, N of them.
+            modality: Alphabet of all of them.
+
+        Returns:
+            Ids of this tokenizer's ``dtype``, the sequences end to end, (L,), and the number of
+            tokens of every sequence, (N,).
+        """
 
     @abstractmethod
     def _residues_per_token(self, ids: Ids, modality: Modality) -> npt.NDArray[np.int64]:
@@ -118,7 +134,7 @@ class Tokenizer(ABC):
         if isinstance(sequence, str):
             sequence = ascii_letters(sequence, record=record)
         canonical = self.canonical(sequence, molecule.modality, record=record)
-        return self._encode_canonical(canonical, molecule.modality)
+        return self.encode_spelled([canonical], molecule.modality)[0]
 
     def encode(self, sequence: str, molecule: Molecule, *, record: str = "sequence") -> Encoding:
         """Encode a sequence as bare ids with the residue span of each.
@@ -134,7 +150,7 @@ class Tokenizer(ABC):
         canonical = self.canonical(
             ascii_letters(sequence, record=record), molecule.modality, record=record
         )
-        ids = self._encode_canonical(canonical, molecule.modality)
+        ids, _ = self.encode_spelled([canonical], molecule.modality)
         ends = np.cumsum(self._residues_per_token(ids, molecule.modality))
         covered = int(ends[-1]) if len(ends) else 0
         assert covered == len(canonical), f"{covered} residues in spans of {len(canonical)}"

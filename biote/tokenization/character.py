@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,11 +38,11 @@ class CharacterTokenizer(Tokenizer):
         self._tag_ids[Molecule.PROTEIN] = len(names) - 1
         assert len(names) == self.vocab_size, "the published vocabulary has 49 ids"
         self._names = names
-        self._tables = {modality: np.zeros(256, np.uint16) for modality in Modality}
-        for i, letter in enumerate(NUCLEOTIDES):
-            self._tables[Modality.NUCLEIC][ord(letter)] = 4 + i
-        for i, letter in enumerate(RESIDUES):
-            self._tables[Modality.PROTEIN][ord(letter)] = first_residue + i
+        # Every id fits a byte, so that letters become ids by one pass of `bytes.translate`.
+        self._tables = {
+            Modality.NUCLEIC: _byte_table(NUCLEOTIDES, 4),
+            Modality.PROTEIN: _byte_table(RESIDUES, first_residue),
+        }
 
     def tag_id(self, molecule: Molecule) -> int:
         return self._tag_ids[molecule]
@@ -54,8 +54,12 @@ class CharacterTokenizer(Tokenizer):
     def special_ids(self) -> npt.NDArray[np.int64]:
         return np.sort([self.pad_id, self.mask_id, self._EOS, *self._tag_ids.values()])
 
-    def _encode_canonical(self, sequence: bytes, modality: Modality) -> Ids:
-        return self._tables[modality][np.frombuffer(sequence, np.uint8)]
+    def encode_spelled(
+        self, sequences: Sequence[bytes], modality: Modality
+    ) -> tuple[Ids, npt.NDArray[np.int64]]:
+        letters = b"".join(sequences).translate(self._tables[modality])
+        lengths = np.fromiter(map(len, sequences), np.int64, count=len(sequences))
+        return np.frombuffer(letters, np.uint8).astype(self.dtype), lengths
 
     def _residues_per_token(self, ids: Ids, modality: Modality) -> npt.NDArray[np.int64]:
         return np.ones(len(ids), np.int64)
@@ -78,3 +82,11 @@ class CharacterTokenizer(Tokenizer):
 
     def _save_models(self, folder: Path) -> None:
         """Every id is in the description: there is no file to copy."""
+
+
+def _byte_table(letters: str, first: int) -> bytes:
+    """Id of every byte: consecutive ones from ``first`` for the letters, 0 (unknown) for others."""
+    table = bytearray(256)
+    for i, letter in enumerate(letters):
+        table[ord(letter)] = first + i
+    return bytes(table)

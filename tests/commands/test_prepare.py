@@ -37,9 +37,9 @@ def test_prepare_shows_counts_bad_records_and_notes(
     assert corpus.n_units == 3
     assert corpus.info.validation.fraction == 0.01
     rows = [[cell.strip() for cell in line.split("│")] for line in shown.splitlines()]
-    assert ["", "DNA", "2", "2", "7", "7", "1", ""] in rows
-    assert ["", "protein", "1", "1", "3", "3", "0", ""] in rows
-    assert ["", "all", "3", "3", "10", "10", "1", ""] in rows
+    assert ["", "DNA", "2", "7", "70.00", "7", "2", "1", "0", ""] in rows
+    assert ["", "protein", "1", "3", "30.00", "3", "1", "0", "0", ""] in rows
+    assert ["", "all", "3", "10", "100.00", "10", "3", "1", "0", ""] in rows
     assert "read as DNA by the letters: x[1].fa" in shown
     assert "note: protein: no validation unit" in shown
     assert f"2 bad records, listed in {tmp_path / 'out/ledger.jsonl'}" in shown

@@ -23,14 +23,14 @@ def write(folder: Path, content: bytes) -> Path:
     [TEXT, gzip.compress(TEXT, 1), gzip.compress(TEXT[:99], 1) + gzip.compress(TEXT[99:], 1)],
     ids=["plain", "gzip", "two gzip members"],
 )
-def test_content_is_whole_and_every_byte_of_the_file_is_counted(
+def test_content_is_whole_and_every_byte_of_the_file_is_told(
     tmp_path: Path, content: bytes
 ) -> None:
-    counted: list[int] = []
-    blocks = list(read_blocks(write(tmp_path, content), on_bytes=counted.append))
+    told: list[bytes] = []
+    blocks = list(read_blocks(write(tmp_path, content), on_block=told.append))
     assert b"".join(blocks) == TEXT
     assert max(len(block) for block in blocks) <= BLOCK_BYTES
-    assert sum(counted) == len(content)
+    assert b"".join(told) == content
 
 
 def test_many_small_members_and_zero_padding(tmp_path: Path) -> None:

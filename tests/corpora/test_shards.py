@@ -121,12 +121,12 @@ def edit(folder: Path, key: str, value: object) -> None:
 def test_a_folder_that_is_no_corpus_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no corpus\.json there; give a folder made by"):
         Corpus(tmp_path / "elsewhere")
-    for text in ("{", "[]", "{}", '{"format_version": 1}'):
+    for text in ("{", "[]", "{}", '{"format_version": 2}'):
         (corpus.folder / CORPUS_FILE).write_text(text)
         with pytest.raises(DataError, match="not a corpus description; prepare"):
             Corpus(corpus.folder)
-    (corpus.folder / CORPUS_FILE).write_text('{"format_version": 2}')
-    with pytest.raises(DataError, match="format version 2, this biote reads 1"):
+    (corpus.folder / CORPUS_FILE).write_text('{"format_version": 1}')
+    with pytest.raises(DataError, match="format version 1, this biote reads 2"):
         Corpus(corpus.folder)
 
 
@@ -161,9 +161,9 @@ def test_damaged_shards_are_refused(corpus: Corpus, tmp_path: Path) -> None:
 def test_another_shard_of_the_same_size_is_refused(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard = corpus.info.shards[0]
-    other = corpus.folder / corpus.info.shards[-1].file
-    shutil.copy(other, corpus.folder / shard.file)
+    shard, *others = corpus.info.shards
+    other = next(s for s in others if (s.rows, s.tokens) != (shard.rows, shard.tokens))
+    shutil.copy(corpus.folder / other.file, corpus.folder / shard.file)
     monkeypatch.setattr(Corpus, "_check_size", lambda *_: None)
     with pytest.raises(DataError, match=r"rows with .* tokens, corpus\.json says"):
         Corpus(corpus.folder).lengths(np.arange(2))

@@ -9,18 +9,20 @@ from hypothesis import strategies as st
 
 from biote.corpora.manifest import ValidationRule
 from biote.corpora.shards import ShardColumns
+from biote.corpora.units import Unit
 from biote.corpora.validation import HeldOut, hold_out
-from biote.corpora.writer import ShardWriter, Unit
+from biote.corpora.writer import ShardWriter
 from biote.molecules import MOLECULES, Molecule
+from biote.tokenization import CharacterTokenizer
 
 TOP = 2**64
 
 
 def split(folder: Path, digests: dict[Molecule, list[int]], fraction: float) -> HeldOut:
-    writer = ShardWriter(folder, 0, dtype=np.dtype(np.uint16), shard_bytes=200)
+    writer = ShardWriter(folder, CharacterTokenizer(), source=0, shard_bytes=200)
     for molecule, values in digests.items():
         for value in values:
-            writer.add(Unit("r", molecule, np.ones(3, np.uint16), 0, 3, True, value))
+            writer.add(Unit("r", molecule, b"AAA", 0, True, value))
     infos = writer.close()
     dtype = np.dtype(np.uint16)
     return hold_out(lambda: (ShardColumns(folder / i.file, i, dtype) for i in infos), fraction)

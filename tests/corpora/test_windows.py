@@ -77,6 +77,7 @@ def test_windows_partition_every_unit(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(biote.corpora.windows, "_CHUNK_WINDOWS", chunk)
+        patch.setattr(biote.corpora.windows, "_CHUNK_UNITS", 1 + chunk // 4)
         assert_partition(Corpus(folder / "corpus"), context)
 
 

@@ -12,7 +12,8 @@ import torch
 from biote.batch import MaskedBatch
 from biote.corpora.shards import Corpus
 from biote.corpora.windows import open_windows
-from biote.datamodules.mixture import Cursor, Mixture
+from biote.datamodules.cursor import Cursor
+from biote.datamodules.mixture import Mixture
 from biote.datamodules.pretraining import CorpusSource, PretrainingDataModule
 from biote.datamodules.stream import BatchBuilder, Share, TrainingStream
 from biote.errors import CheckpointError, ConfigError
@@ -92,7 +93,7 @@ def test_a_later_start_gives_the_rest_of_the_same_run(make_corpus: MakeCorpus) -
     whole = batches(folders, share=share, cursor=Cursor.start(2), tokens=30_000)
     assert whole[-1].cursor[3] > 2 * 60  # several passes
     for at in (0, 7, 50):
-        cursor = Cursor.from_flat(whole[at].cursor)
+        cursor = Cursor.from_flat(whole[at].cursor, corpora=2)
         rest = batches(folders, share=share, cursor=cursor, tokens=30_000)
         assert len(rest) == len(whole) - at - 1
         for one, other in zip(rest, whole[at + 1 :], strict=True):

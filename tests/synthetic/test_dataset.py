@@ -71,7 +71,7 @@ def test_counts_are_what_readers_find(tiny: tuple[Path, SyntheticCounts]) -> Non
                 bad += 1
                 continue
             try:
-                sound.append(canonical_bytes(record.sequence, Modality.NUCLEIC))
+                sound.append(canonical_bytes(record.sequence[:], Modality.NUCLEIC))
                 molecules.add(record.molecule)
             except DataError:
                 bad += 1

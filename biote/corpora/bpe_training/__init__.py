@@ -1,0 +1,1 @@
+"""Byte-pair encodings from sequences: a bounded sample, SentencePiece, a tokenizer folder."""

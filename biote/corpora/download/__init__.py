@@ -1,0 +1,1 @@
+"""Download public data from its official sources, from where it stopped, verified."""

@@ -1,0 +1,201 @@
+"""Bring the files of a plan: resumable, verified, each under its name only when it is right."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import pooch
+
+from biote.corpora.download.files import PlannedFile, Standing
+from biote.corpora.download.over_ftp import FtpTransport
+from biote.corpora.download.over_http import HttpTransport
+from biote.corpora.download.partial import Partial, disk_errors
+from biote.corpora.download.plan import Plan, TransportFor
+from biote.corpora.download.receipt import Receipt
+from biote.corpora.download.retry import Retry
+from biote.corpora.download.transport import Corrupt, OnBytes, Transport
+from biote.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+
+OnFile = Callable[[PlannedFile, int], None]
+"""Told the file that is coming and how many of its bytes are there."""
+
+STALL_S: Final = 60.0
+_SPARE_BYTES: Final = 1 << 20  # receipts and folders
+
+
+def make_transports(timeout_s: float = STALL_S) -> TransportFor:
+    """Make the transports and the choice among them by the scheme of an address.
+
+    Args:
+        timeout_s: How long a connection may say nothing.
+    """
+    http, ftp = HttpTransport(timeout_s), FtpTransport(timeout_s)
+
+    def choose(address: str) -> Transport:
+        parts = urlsplit(address)
+        known: dict[str, Transport] = {"https": http, "http": http, "ftp": ftp}
+        if parts.scheme not in known or not parts.hostname:
+            raise ConfigError(
+                "not an address to download from",
+                where=address,
+                mend="addresses begin with https://, http:// or ftp:// and a host",
+            )
+        return known[parts.scheme]
+
+    return choose
+
+
+class Fetcher:
+    """Fetches one file from where it stopped; a ``downloader`` of pooch.
+
+    Args:
+        file: What to fetch.
+        transport: The way to read its address.
+        retry: How to try again.
+        on_bytes: Told how many bytes are there.
+    """
+
+    def __init__(
+        self, file: PlannedFile, transport: Transport, *, retry: Retry, on_bytes: OnBytes
+    ) -> None:
+        self._file = file
+        self._transport = transport
+        self._retry = retry
+        self._on_bytes = on_bytes
+        self.partial = Partial(file.target, file.address)
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        """Fetch the file.
+
+        Args:
+            url: Its address.
+            output_file: Where pooch checks it before it gets its name.
+            pooch: Who asks; not needed here.
+
+        Raises:
+            Corrupt: If the finished file has another size than its source states.
+            DataError: If it cannot be fetched.
+        """
+        Path(output_file).unlink(missing_ok=True)  # a run that is killed must not leave it
+        blind = self._file.checksum is not None
+        self._retry.run(
+            lambda: self._transport.fetch(url, self.partial, blind=blind, on_bytes=self._on_bytes),
+            url,
+            position=self.partial.size,
+        )
+        size = self.partial.size()
+        if self._file.exact and size != self._file.bytes:
+            raise Corrupt(f"{size:,} bytes came, the release states {self._file.bytes:,}")
+        self.partial.hand_over(Path(output_file))
+
+
+def fetch_file(file: PlannedFile, transport: Transport, *, retry: Retry, on_bytes: OnBytes) -> None:
+    """Fetch one file and verify it; a corrupt one is fetched anew once.
+
+    Args:
+        file: What to fetch.
+        transport: The way to read its address.
+        retry: How to try again.
+        on_bytes: Told how many bytes are there.
+
+    Raises:
+        DataError: If it cannot be fetched, or is corrupt twice; nothing then stands under its
+            name.
+    """
+    pooch.get_logger().setLevel(logging.ERROR)  # what it says is said here
+    name = file.target.name
+    fetcher = Fetcher(file, transport, retry=retry, on_bytes=on_bytes)
+    store = pooch.Pooch(
+        path=file.target.parent,
+        base_url="",
+        registry={name: file.checksum},
+        urls={name: file.address},
+    )
+    with disk_errors(file.target):
+        file.target.unlink(missing_ok=True)
+    fetcher.partial.drop_other_names()
+    for last in (False, True):
+        try:
+            with disk_errors(file.target):
+                store.fetch(name, downloader=fetcher)
+        except ValueError as error:  # of pooch when the checksum differs, of the fetcher on size
+            fetcher.partial.discard()
+            reason = str(error) if isinstance(error, Corrupt) else "its checksum differs"
+            if last:
+                raise DataError(
+                    f"corrupt: {reason}, also when fetched anew; deleted",
+                    where=str(file.target),
+                    mend=f"{file.address} may be changing: try later, or give --address",
+                ) from error
+            logger.warning("%s: corrupt (%s); fetching it anew", file.target, reason)
+        else:
+            fetcher.partial.discard()
+            return
+
+
+def fetch_plans(
+    plans: Sequence[Plan], *, transport_for: TransportFor, retry: Retry, on_file: OnFile
+) -> None:
+    """Fetch what is missing of some plans, one file after the other.
+
+    Args:
+        plans: What to fetch.
+        transport_for: The way to read an address.
+        retry: How to try again.
+        on_file: Told of progress.
+
+    Raises:
+        DataError: If a file cannot be fetched, or the disk has no room.
+    """
+    check_room(plans)
+    for plan in plans:
+        receipt = Receipt.read(plan.folder)
+        for file in plan.files:
+            if file.standing is Standing.DONE:
+                Partial(file.target, file.address).discard()
+            else:
+                if file.standing is Standing.WRONG:
+                    logger.warning("%s: not what its source has; fetching it anew", file.target)
+                    receipt.drop(file.target)
+
+                def tell(size: int, file: PlannedFile = file) -> None:
+                    on_file(file, size)
+
+                fetch_file(file, transport_for(file.address), retry=retry, on_bytes=tell)
+            if not receipt.holds(file.target, file.checksum):
+                receipt.add(file.target, file.address, checksum=file.checksum, release=plan.release)
+
+
+def check_room(plans: Sequence[Plan]) -> None:
+    """Check that the disks have room for what is missing.
+
+    Args:
+        plans: What is going to be fetched.
+
+    Raises:
+        DataError: If one has not.
+    """
+    needed: dict[int, tuple[Path, int]] = {}
+    for plan in plans:
+        with disk_errors(plan.folder):
+            parents = (plan.folder, *plan.folder.absolute().parents)
+            there = next(path for path in parents if path.exists())
+            disk = there.stat().st_dev
+        before = needed.get(disk, (there, 0))[1]
+        needed[disk] = there, before + plan.missing_bytes()
+    for folder, missing in needed.values():
+        with disk_errors(folder):
+            free = shutil.disk_usage(folder).free
+        if missing and missing + _SPARE_BYTES > free:
+            raise DataError(
+                f"{missing / 1e9:,.1f} GB to come, {free / 1e9:,.1f} GB free",
+                where=str(folder),
+                mend="make room, or give --output on a larger disk",
+            )

@@ -1,0 +1,1 @@
+"""Genes and the proteins they code for, from annotated GenBank files."""

@@ -1,0 +1,504 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from biote.cli import main
+from biote.corpora.download.catalogue import Dataset, FixedFiles
+from biote.corpora.download.fetch import check_room, fetch_file, fetch_plans, make_transports
+from biote.corpora.download.files import PlannedFile, Standing
+from biote.corpora.download.partial import Partial
+from biote.corpora.download.plan import Plan
+from biote.corpora.download.retry import Retry
+from biote.corpora.sources import find_sources
+from biote.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tests.corpora.download.conftest import FtpServer, HttpServer
+
+BODY = random.Random(7).randbytes(700_000)
+MD5 = f"md5:{hashlib.md5(BODY).hexdigest()}"
+NAME = "gbbct1.seq.gz"
+
+
+def fetch(file: PlannedFile, *, retries: int = 4, timeout_s: float = 5.0) -> list[int]:
+    """Fetch without waiting; where each write ended."""
+    positions: list[int] = []
+    retry = Retry(retries=retries, sleep=lambda _: None, progress_bytes=1 << 40)
+    transport = make_transports(timeout_s)(file.address)
+    fetch_file(file, transport, retry=retry, on_bytes=positions.append)
+    return positions
+
+
+def planned(address: str, folder: Path, checksum: str | None = None) -> PlannedFile:
+    return PlannedFile(address=address, target=folder / NAME, checksum=checksum)
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+class TestResume:
+    def test_a_whole_answer_takes_one_request_and_leaves_one_file(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        positions = fetch(planned(http.put(NAME, BODY), out, MD5))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None]
+        assert left(out) == [NAME]
+        assert positions[0] == 0
+        assert positions[-1] == len(BODY)
+
+    def test_a_cut_connection_goes_on_at_the_byte_it_stopped(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        http.script = [
+            http.answer(cut_at=200_000),
+            http.answer(cut_at=0),
+            http.answer(cut_at=300_000),
+        ]
+        fetch(planned(http.put(NAME, BODY), out))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None, "bytes=200000-", "bytes=200000-", "bytes=500000-"]
+        assert [asked.if_range for asked in http.gets()] == [None, *['"one"'] * 3]
+
+    @settings(
+        max_examples=15,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=4), honest=st.booleans())
+    def test_any_cuts_give_the_same_bytes(
+        self, http: HttpServer, out: Path, cuts: list[int], honest: bool
+    ) -> None:
+        http.asked.clear()
+        http.script = [http.answer(cut_at=cut, ranges=honest) for cut in cuts]
+        fetch(planned(http.put(NAME, BODY), out), retries=5)
+        assert (out / NAME).read_bytes() == BODY
+        starts = [int(asked[6:-1]) if asked else 0 for asked in http.ranges()]
+        assert not honest or all(a <= b for a, b in pairwise(starts))
+        assert left(out) == [NAME]
+
+    def test_the_next_run_goes_on_with_the_part_of_the_last(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        file = planned(http.put(NAME, BODY), out)
+        http.script = [http.answer(cut_at=300_000)]
+        with pytest.raises(DataError, match="goes on from where it stopped"):
+            fetch(file, retries=0)
+        assert left(out) == [f"{NAME}.part", f"{NAME}.part.json"]
+        fetch(file)
+        assert http.ranges() == [None, "bytes=300000-"]
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_a_part_that_is_whole_is_not_fetched_again(self, http: HttpServer, out: Path) -> None:
+        file = planned(http.put(NAME, BODY), out)
+        partial = Partial(file.target, file.address)
+        partial.start('"one"', len(BODY))
+        partial.path.write_bytes(BODY)
+        fetch(file)
+        assert http.ranges() == [f"bytes={len(BODY)}-"]
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_the_part_is_not_an_input_of_prepare(self, http: HttpServer, out: Path) -> None:
+        http.script = [http.answer(cut_at=300_000)]
+        with pytest.raises(DataError):
+            fetch(planned(http.put(NAME, BODY), out), retries=0)
+        with pytest.raises(DataError, match="no input file"):
+            find_sources([out])
+
+    def test_a_file_that_changed_meanwhile_starts_anew(self, http: HttpServer, out: Path) -> None:
+        file = planned(http.put(NAME, BODY), out)
+        http.script = [http.answer(cut_at=300_000)]
+        with pytest.raises(DataError):
+            fetch(file, retries=0)
+        newer = BODY[::-1]
+        http.put(NAME, newer, validator='"two"')
+        fetch(file)
+        assert (out / NAME).read_bytes() == newer
+        assert http.ranges() == [None, "bytes=300000-"]
+
+    def test_a_changed_file_from_a_server_that_ignores_if_range(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        file = planned(http.put(NAME, BODY), out)
+        http.script = [http.answer(cut_at=300_000), http.answer(if_range=False)]
+        with pytest.raises(DataError):
+            fetch(file, retries=0)
+        newer = BODY[::-1]
+        http.put(NAME, newer, validator='"two"')
+        fetch(file)
+        assert (out / NAME).read_bytes() == newer
+        assert http.ranges() == [None, "bytes=300000-", None]
+
+    def test_a_part_from_another_address_is_not_continued(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        http.script = [http.answer(cut_at=300_000)]
+        with pytest.raises(DataError):
+            fetch(planned(http.put("old", BODY[::-1]), out), retries=0)
+        fetch(planned(http.put(NAME, BODY), out))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None, None]
+
+    def test_a_part_of_which_nothing_is_known_starts_anew(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        out.mkdir()
+        (out / f"{NAME}.part").write_bytes(b"x" * 1000)
+        (out / f"{NAME}.part.json").write_text('{"address":')
+        fetch(planned(http.put(NAME, BODY), out))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None]
+
+    def test_a_server_without_ranges_starts_over(self, http: HttpServer, out: Path) -> None:
+        http.script = [http.answer(cut_at=300_000), http.answer(ranges=False)]
+        fetch(planned(http.put(NAME, BODY), out))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None, "bytes=300000-"]
+
+    @pytest.mark.parametrize("tag", [None, 'W/"weak"'])
+    def test_without_a_validator_only_a_checksum_allows_to_go_on(
+        self, http: HttpServer, out: Path, tag: str | None
+    ) -> None:
+        address = http.put(NAME, BODY, validator=tag)
+        http.script = [http.answer(cut_at=300_000)]
+        fetch(planned(address, out))
+        assert http.ranges() == [None, None]
+        http.asked.clear()
+        http.script = [http.answer(cut_at=300_000)]
+        fetch(planned(address, out, MD5))
+        assert http.ranges() == [None, "bytes=300000-"]
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_a_server_that_falls_silent_is_left_and_asked_again(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        http.script = [http.answer(cut_at=256 << 10, stall_s=1.0)]
+        fetch(planned(http.put(NAME, BODY), out), timeout_s=0.2)
+        assert (out / NAME).read_bytes() == BODY
+        assert len(http.gets()) == 2
+        assert http.ranges()[1] not in (None, "bytes=0-")
+
+    def test_a_killed_run_goes_on_with_what_was_written(self, http: HttpServer, out: Path) -> None:
+        name = "JASPAR2024_CORE_redundant_pfms_jaspar.txt"
+        http.put(name, BODY)
+        http.script = [http.answer(cut_at=400_000, stall_s=20)]
+        command = [sys.executable, "-m", "biote.cli", "download", "jaspar"]
+        command += ["--output", str(out), "--address", http.address]
+        part = out / "jaspar" / f"{name}.part"
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            for _ in range(500):
+                if part.exists() and part.stat().st_size > 300_000:
+                    break
+                time.sleep(0.02)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        there = part.stat().st_size
+        assert left(part.parent) == [part.name, f"{part.name}.json"]
+        assert main(command[3:]) == 0
+        assert http.ranges() == [None, f"bytes={there}-"]
+        assert (out / "jaspar" / name).read_bytes() == BODY
+
+
+class TestLies:
+    def test_a_length_too_long_is_found_out(self, http: HttpServer, out: Path) -> None:
+        http.script = [http.answer(announce=len(BODY) + 10)]
+        fetch(planned(http.put(NAME, BODY), out))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None, f"bytes={len(BODY)}-"]
+
+    def test_a_length_that_is_always_too_long_is_given_up(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        http.always = http.answer(announce=len(BODY) + 10, ranges=False)
+        with pytest.raises(DataError, match=r"at byte 700,000 of 700,010 \(tried 3 times"):
+            fetch(planned(http.put(NAME, BODY), out), retries=2)
+        assert NAME not in left(out)
+        assert len(http.gets()) == 3
+
+    def test_a_length_too_short_is_found_by_the_checksum(self, http: HttpServer, out: Path) -> None:
+        http.script = [http.answer(announce=1000)]
+        fetch(planned(http.put(NAME, BODY), out, MD5))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None, None]
+
+    def test_a_length_too_short_is_found_by_the_size_of_the_release(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        http.always = http.answer(announce=1000)
+        file = replace(planned(http.put(NAME, BODY), out), bytes=len(BODY), exact=True)
+        with pytest.raises(DataError, match="1,000 bytes came, the release states 700,000"):
+            fetch(file)
+        assert left(out) == []
+
+    def test_a_corrupt_file_is_fetched_anew_once(
+        self, http: HttpServer, out: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        http.script = [http.answer(content=BODY[:-1] + b"?")]
+        fetch(planned(http.put(NAME, BODY), out, MD5))
+        assert (out / NAME).read_bytes() == BODY
+        assert http.ranges() == [None, None]
+        assert left(out) == [NAME]
+        assert "corrupt (its checksum differs)" in caplog.text
+
+    def test_a_file_corrupt_twice_is_one_line_and_leaves_nothing(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        http.always = http.answer(content=b"<html>busy</html>")
+        with pytest.raises(DataError, match="corrupt") as caught:
+            fetch(planned(http.put(NAME, BODY), out, MD5))
+        assert str(caught.value).startswith(str(out / NAME))
+        assert "\n" not in str(caught.value)
+        assert len(http.gets()) == 2
+        assert left(out) == []
+
+    def test_a_text_that_comes_compressed_unasked_is_refused(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        address = http.put("a.txt", b"zipped")
+        http.always = http.answer(headers={"Content-Encoding": "gzip"})
+        with pytest.raises(DataError, match="compressed although asked not to"):
+            fetch(PlannedFile(address=address, target=out / "a.txt"))
+        fetch(PlannedFile(address=http.put("a.gz", b"zipped"), target=out / "a.gz"))
+        assert (out / "a.gz").read_bytes() == b"zipped"
+
+
+class TestRefusals:
+    def test_a_busy_server_is_asked_again(self, http: HttpServer, out: Path) -> None:
+        waits: list[float] = []
+        http.script = [
+            http.answer(status=503, headers={"Retry-After": "7"}),
+            http.answer(status=429),
+        ]
+        file = planned(http.put(NAME, BODY), out)
+        retry = Retry(sleep=waits.append, draw=lambda: 1.0)
+        transport = make_transports()(file.address)
+        fetch_file(file, transport, retry=retry, on_bytes=lambda _: None)
+        assert waits == [7, 2]
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_a_server_that_stays_busy_is_given_up(self, http: HttpServer, out: Path) -> None:
+        http.always = http.answer(status=503)
+        with pytest.raises(DataError, match=r"503 Service Unavailable \(tried 4 times\)"):
+            fetch(planned(http.put(NAME, BODY), out), retries=3)
+        assert len(http.gets()) == 4
+        assert left(out) == []
+
+    @pytest.mark.parametrize(
+        ("status", "words"),
+        [(404, "not on the server"), (410, "not on the server"), (403, "403 Forbidden")],
+    )
+    def test_a_refusal_is_not_asked_again(
+        self, http: HttpServer, out: Path, status: int, words: str
+    ) -> None:
+        http.always = http.answer(status=status)
+        address = http.put(NAME, BODY)
+        with pytest.raises(DataError, match=words) as caught:
+            fetch(planned(address, out))
+        assert str(caught.value).startswith(f"{address}: ")
+        assert "--address" in str(caught.value)
+        assert len(http.gets()) == 1
+        assert left(out) == []
+
+    @pytest.mark.parametrize("scheme", ["http", "ftp"])
+    def test_a_host_that_is_not_there_is_one_line(
+        self, closed_port: int, out: Path, scheme: str
+    ) -> None:
+        address = f"{scheme}://127.0.0.1:{closed_port}/{NAME}"
+        with pytest.raises(DataError, match=r"cannot reach 127.0.0.1.*: Connection refused"):
+            fetch(planned(address, out), retries=1)
+        assert left(out) == []
+
+    @pytest.mark.parametrize("address", ["file:///etc/passwd", "s3://x/y", "nothing", "http:///x"])
+    def test_an_address_of_no_known_kind_is_refused(self, address: str) -> None:
+        with pytest.raises(ConfigError, match="not an address to download from"):
+            make_transports()(address)
+
+
+class TestDisk:
+    def test_a_full_disk_is_one_line(
+        self, http: HttpServer, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = Path.open
+
+        def full(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
+            if path.suffix == ".part" and mode == "ab":
+                return io.BufferedWriter(io.FileIO("/dev/full", "wb"))
+            return opened(path, mode, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "open", full)
+        with pytest.raises(
+            DataError, match=r"cannot be read or written: No space left on device; make room"
+        ):
+            fetch(planned(http.put(NAME, BODY), out))
+        assert NAME not in left(out)
+        assert len(http.gets()) == 1
+
+    def test_an_output_that_is_a_file_is_one_line(self, http: HttpServer, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("a file")
+        with pytest.raises(DataError, match="cannot be read or written: Not a directory"):
+            fetch(planned(http.put(NAME, BODY), tmp_path / "out"))
+
+    def test_a_file_system_without_links(
+        self, http: HttpServer, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+        fetch(planned(http.put(NAME, BODY), out, MD5))
+        assert (out / NAME).read_bytes() == BODY
+        assert left(out) == [NAME]
+
+    def test_a_stop_during_the_check_keeps_the_bytes(
+        self, http: HttpServer, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = planned(http.put(NAME, BODY), out, MD5)
+
+        def stop(*_: object, **__: object) -> bool:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("pooch.core.hash_matches", stop)
+            with pytest.raises(KeyboardInterrupt):
+                fetch(file)
+        assert left(out) == [f"{NAME}.part", f"{NAME}.part.json"]
+        os.link(out / f"{NAME}.part", out / "tmp_of_a_killed_run")
+        fetch(file)
+        assert http.ranges() == [None, f"bytes={len(BODY)}-"]
+        assert left(out) == [NAME]
+
+    def test_too_little_room_is_said_before_the_first_byte(self, out: Path) -> None:
+        file = PlannedFile(address="http://h/x", target=out / "x", bytes=1 << 60)
+        with pytest.raises(DataError, match=r"1,152,921,504.6 GB to come, .* GB free"):
+            check_room([plan(out, file)])
+        check_room([plan(out, replace(file, standing=Standing.DONE))])
+
+
+def plan(folder: Path, *files: PlannedFile) -> Plan:
+    dataset = Dataset(
+        name="test",
+        folder=folder.name,
+        what="",
+        format="",
+        size="",
+        licence="",
+        address="http://h/",
+        contents=FixedFiles(files=()),
+    )
+    return Plan(dataset=dataset, folder=folder, release="7", files=files)
+
+
+def test_plans_are_fetched_in_order_and_what_is_there_is_left(http: HttpServer, out: Path) -> None:
+    files = [
+        PlannedFile(address=http.put(name, BODY[:n]), target=out / name, bytes=n)
+        for name, n in (("a", 10), ("b", 20), ("c", 30))
+    ]
+    out.mkdir()
+    (out / "b").write_bytes(b"mine")
+    files[1] = replace(files[1], standing=Standing.DONE)
+    (out / "c").write_bytes(b"old")
+    files[2] = replace(files[2], standing=Standing.WRONG)
+    told: list[tuple[str, int]] = []
+    fetch_plans(
+        [plan(out, *files)],
+        transport_for=make_transports(),
+        retry=Retry(retries=0),
+        on_file=lambda file, size: told.append((file.target.name, size)),
+    )
+    assert [(out / name).read_bytes() for name in "abc"] == [BODY[:10], b"mine", BODY[:30]]
+    assert [asked.path for asked in http.gets()] == ["/a", "/c"]
+    assert told == [("a", 0), ("a", 10), ("c", 0), ("c", 30)]
+
+
+class TestFtp:
+    def test_a_cut_transfer_goes_on_at_its_byte(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.limits = [300_000, 200_000, None]
+        fetch(planned(f"{ftp.address}{NAME}", out, MD5))
+        assert (out / NAME).read_bytes() == BODY
+        assert ftp.offsets == [0, 300_000, 500_000]
+        assert left(out) == [NAME]
+
+    def test_a_transfer_that_breaks_goes_on_in_the_next_run(
+        self, ftp: FtpServer, out: Path
+    ) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.limits, ftp.breaks = [300_000], True
+        file = planned(f"{ftp.address}{NAME}", out)
+        with pytest.raises(DataError, match="goes on from where it stopped"):
+            fetch(file, retries=0)
+        assert NAME not in left(out)
+        fetch(file)
+        assert ftp.offsets == [0, 300_000]
+        assert (out / NAME).read_bytes() == BODY
+
+    @pytest.mark.parametrize("same_size", [True, False])
+    def test_a_file_that_changed_meanwhile_starts_anew(
+        self, ftp: FtpServer, out: Path, same_size: bool
+    ) -> None:
+        remote = ftp.root / NAME
+        remote.write_bytes(BODY)
+        os.utime(remote, (1e9, 1e9))
+        ftp.limits = [300_000]
+        file = planned(f"{ftp.address}{NAME}", out)
+        with pytest.raises(DataError):
+            fetch(file, retries=0)
+        newer = BODY[::-1] if same_size else BODY[::-1] + b"more"
+        remote.write_bytes(newer)
+        fetch(file)
+        assert ftp.offsets == [0, 0]
+        assert (out / NAME).read_bytes() == newer
+
+    def test_a_size_too_large_is_given_up(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.claims = {NAME: len(BODY) + 5}
+        with pytest.raises(DataError, match="closed at byte 700,000 of 700,005"):
+            fetch(planned(f"{ftp.address}{NAME}", out), retries=1)
+        assert NAME not in left(out)
+
+    def test_a_size_too_small_is_given_up(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.claims = {NAME: len(BODY) - 5}
+        with pytest.raises(DataError, match="700,000 bytes came, the server announced 699,995"):
+            fetch(planned(f"{ftp.address}{NAME}", out), retries=1)
+        assert NAME not in left(out)
+
+    def test_a_server_without_rest_starts_over(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.limits, ftp.without = [300_000], {"REST"}
+        fetch(planned(f"{ftp.address}{NAME}", out))
+        assert ftp.offsets == [0, 0]
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_a_server_that_tells_no_size(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.without = {"SIZE", "MDTM"}
+        fetch(planned(f"{ftp.address}{NAME}", out))
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_a_file_that_is_not_there(self, ftp: FtpServer, out: Path) -> None:
+        with pytest.raises(DataError, match="not on the server"):
+            fetch(planned(f"{ftp.address}{NAME}", out))
+        assert left(out) == []

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from biote.corpora.execution import open_executor, run_all
+from biote.corpora.prepare import prepare
+from biote.errors import ConfigError, DataError
+from biote.molecules import parse_molecule
+from biote.tokenization import CharacterTokenizer
+
+distributed = pytest.importorskip("distributed")
+
+
+# Functions of modules that a spawned process can import.
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_is_done_and_few_wait(workers: int) -> None:
+    numbers = [4, 9, 16, 25, 36, 49, 64, 81]
+    taken, results = 0, dict[int, int]()
+
+    def tasks() -> Iterator[int]:
+        nonlocal taken
+        for number in numbers:
+            taken += 1
+            yield number
+            assert taken - len(results) <= limit()
+
+    with open_executor(workers, None) as (executor, limit):
+        run_all(math.isqrt, tasks(), executor=executor, limit=limit, done=results.__setitem__)
+    assert results == {number: math.isqrt(number) for number in numbers}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_ends_the_work(workers: int) -> None:
+    done: list[str] = []
+    tasks = ["DNA", "mRNA", "nonsense", *["DNA"] * 100]
+    with (
+        pytest.raises(DataError, match="unknown molecule type 'nonsense'"),
+        open_executor(workers, None) as (executor, limit),
+    ):
+        run_all(
+            parse_molecule,
+            tasks,
+            executor=executor,
+            limit=limit,
+            done=lambda task, _: done.append(task),
+        )
+    assert 2 <= len(done) < 10
+
+
+def test_a_killed_worker_of_a_pool_is_one_line() -> None:
+    with (
+        pytest.raises(DataError, match=r"worker process was killed.*fewer workers"),
+        open_executor(2, None) as (executor, limit),
+    ):
+        run_all(os._exit, range(3), executor=executor, limit=limit, done=lambda *_: None)
+
+
+def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("biote.corpora.execution._CONNECT_SECONDS", 0.5)
+    with (
+        pytest.raises(ConfigError, match=r"no Dask scheduler answers.*dask scheduler"),
+        open_executor(1, "tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_dask_gives_the_same_corpus_though_a_worker_is_killed(tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    for i in range(12):
+        records = "".join(f">r{i}-{j}\n{'ACGT'[(i + j) % 4] * (200 + j)}\n" for j in range(400))
+        (inputs / f"{i:02d}.fa").write_text(records)
+    prepare([inputs], tmp_path / "one", tokenizer=CharacterTokenizer(), block_bytes=50_000)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        with distributed.Client(cluster) as client:
+            pids = list(client.run(os.getpid).values())
+        killer = threading.Thread(target=_kill_half_way, args=(tmp_path / "two", pids[0]))
+        killer.start()
+        prepare(
+            [inputs],
+            tmp_path / "two",
+            tokenizer=CharacterTokenizer(),
+            scheduler=cluster.scheduler_address,
+            block_bytes=50_000,
+        )
+        killer.join()
+    one, two = (
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in _files(tmp_path / n)}
+        for n in ("one", "two")
+    )
+    assert one == two
+    assert len(one) > 24
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _kill_half_way(output: Path, worker: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(output.glob("progress/0*-*.json"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(worker, signal.SIGKILL)
