@@ -146,7 +146,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         small = make_corpora(Path(name) / "small", records=RECORDS)
         large = make_corpora(Path(name) / "large", records=TIMES_LARGER * RECORDS)
-        memory = {"small": [], "large": []}
+        memory: dict[str, list[int]] = {"small": [], "large": []}
         for _ in range(3):
             memory["small"].append(anonymous_memory(small))
             memory["large"].append(anonymous_memory(large))

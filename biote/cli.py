@@ -16,6 +16,7 @@ from biote.errors import BioteError
 from biote.version import __version__
 
 _MISTAKE: Final = 2
+_INTERRUPTED: Final = 130  # as shells tell of a program that Ctrl-C ended
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Command and its options; null takes those of the process.
 
     Returns:
-        Exit code: 0, or 2 for a user's mistake, which is printed on one line.
+        Exit code: 0, 2 for a user's mistake, which is printed on one line, or 130 for Ctrl-C.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments
@@ -47,6 +48,11 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"biote: error: {error}\n")
         return _MISTAKE
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("biote: interrupted\n")
+        return _INTERRUPTED
     return 0
 
 

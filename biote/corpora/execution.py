@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -60,6 +61,7 @@ def open_executor(
     else:
         # Spawned, because Arrow and SentencePiece hold threads that do not survive a fork.
         context = multiprocessing.get_context("spawn")
+        others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(workers, context, _end_with_parent)
         try:
             yield pool, lambda: workers + _AHEAD
@@ -69,12 +71,18 @@ def open_executor(
                 where=f"--workers {workers}",
                 mend="give fewer workers and run again",
             ) from error
+        except KeyboardInterrupt:
+            # Not waited for: a part that is not done leaves nothing that counts.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _end_with_parent() -> None:
-    """Let a worker of a pool end when the process that started it was killed."""
+    """Let a worker of a pool end with the process that started it, and not by itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and one answers
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in a worker"
 

@@ -18,15 +18,13 @@ from biote.corpora.records import BadRecord, Record
 from biote.errors import DataError
 from biote.molecules import parse_molecule
 
-_LOCUS: Final = re.compile(
-    rb"LOCUS[ \t]+(?P<name>\S.*?)[ \t]+(?P<length>\d+)[ \t]+(?P<unit>bp|aa|rc)\b(?P<rest>.*)",
-    re.IGNORECASE,
-)
+_UNITS: Final = {b"bp", b"aa", b"rc"}
 _IDENTIFIERS: Final = (
-    re.compile(rb"^VERSION[ \t]+(\S+)", re.MULTILINE),
-    re.compile(rb"^ACCESSION[ \t]+(\S+)", re.MULTILINE),
-    re.compile(rb"^LOCUS[ \t]+(\S+)"),
+    re.compile(rb"\nVERSION[ \t]+(\S+)"),
+    re.compile(rb"\nACCESSION[ \t]+(\S+)"),
+    re.compile(rb"\ALOCUS[ \t]+(\S+)"),
 )
+_LONGEST_DETAIL: Final = 500
 _NO_IDENTIFIER: Final = {"", ".", "unknown"}
 # What follows the molecule type in LOCUS: found in its place, the type is missing.
 _AFTER_TYPE: Final = re.compile(r"linear|circular|[A-Z]{3}|\d{1,2}-[A-Za-z]{3}-\d{4}")
@@ -62,32 +60,44 @@ def judge_record(flat: FlatRecord, source: str) -> Record | BadRecord:
     record = _record_id(flat.head)
 
     def bad(reason: str, detail: str = "") -> BadRecord:
-        return BadRecord(source, flat.line, record, reason, detail)
+        return BadRecord(source, flat.line, record, reason, detail[:_LONGEST_DETAIL])
 
     if flat.problem is not None:
         return bad(flat.problem)
-    locus_line = flat.head.partition(b"\n")[0].rstrip()
-    locus = _LOCUS.match(locus_line)
-    if locus is None:
-        return bad("malformed LOCUS line", locus_line.decode("latin-1"))
-    if locus["unit"].lower() == b"aa":
+    locus_line = flat.head.partition(b"\n")[0]
+    words = locus_line.split()
+    length = _find_length(words)
+    if not length:
+        return bad("malformed LOCUS line", locus_line.rstrip().decode("latin-1"))
+    if words[length + 1].lower() == b"aa":
         return bad("protein record in a file of nucleic acids")
-    words = locus["rest"].decode("latin-1").split()
+    word = words[length + 2].decode("latin-1") if len(words) > length + 2 else ""
     try:
-        molecule = parse_molecule(words[0] if words else "")
+        molecule = parse_molecule(word)
     except DataError as error:
-        if not words or _AFTER_TYPE.fullmatch(words[0]):
+        if not word or _AFTER_TYPE.fullmatch(word):
             return bad("no molecule type in LOCUS")
         return bad("unknown molecule type in LOCUS", error.what)
-    if not flat.sequence:
+    letters = flat.sequence
+    if not letters:
         return bad("no sequence in the record")
-    promised = int(locus["length"])
-    if promised != len(flat.sequence):
+    # Compared as text: no number is too long for it.
+    promised = words[length].lstrip(b"0")
+    if promised != b"%d" % len(letters):
         return bad(
             "sequence length differs from LOCUS",
-            f"{len(flat.sequence)} letters, LOCUS says {promised}",
+            f"{len(letters)} letters, LOCUS says {promised.decode() or '0'}",
         )
-    return Record(record, flat.sequence, molecule, source, flat.line)
+    return Record(record, letters, molecule, source, flat.line)
+
+
+def _find_length(words: list[bytes]) -> int:
+    """Which word of a LOCUS line is the length, before its unit; 0 if there is none."""
+    if words[0] == b"LOCUS":
+        for place in range(2, len(words) - 1):  # a name may have spaces
+            if words[place].isdigit() and words[place + 1].lower() in _UNITS:
+                return place
+    return 0
 
 
 def _record_id(head: bytes) -> str:

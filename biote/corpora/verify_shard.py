@@ -22,9 +22,10 @@ from biote.corpora.shards import ShardColumns
 from biote.errors import DataError
 from biote.molecules import MOLECULES, Modality, Molecule, canonical_bytes
 from biote.splits import sequence_digest
-from biote.tokenization import Tokenizer, load_tokenizer
+from biote.tokenization import Ids, Tokenizer, load_tokenizer
 
 _IDS_AT_ONCE: Final = 1 << 22
+_BYTE_VALUES: Final = 256
 _UNKNOWN_LETTER: Final = b"?"  # in no alphabet, so every tokenizer gives it its unknown id
 
 
@@ -187,19 +188,47 @@ def _edge(shard: ShardColumns, row: int) -> Edge:
     )
 
 
+class _Speller:
+    """Decodes many sequences of one modality: what a token spells does not depend on the others.
+
+    Args:
+        tokenizer: Tokenizer of the corpus.
+        molecule: A molecule type of the modality.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, molecule: Molecule) -> None:
+        ids = range(tokenizer.vocab_size)
+        self._pieces = [tokenizer.decode([i], molecule).encode() for i in ids]
+        self.unknown = tokenizer.encode_spelled([_UNKNOWN_LETTER], molecule.modality)[0][0]
+        bytewise = len(ids) <= _BYTE_VALUES and all(len(piece) <= 1 for piece in self._pieces)
+        letters = [piece or b"\0" for piece in self._pieces]
+        self._table = b"".join(letters).ljust(_BYTE_VALUES, b"\0") if bytewise else None
+
+    def spell(self, ids: Ids) -> bytes:
+        """Letters of bare ids, all of them below the vocabulary size and none of them special."""
+        if self._table is not None:
+            return ids.astype(np.uint8).tobytes().translate(self._table)
+        return b"".join(map(self._pieces.__getitem__, ids.tolist()))
+
+
+@functools.lru_cache(maxsize=len(Modality))
+def _speller(tokenizer: Tokenizer, modality: Modality) -> _Speller:
+    return _Speller(tokenizer, next(m for m in MOLECULES if m.modality is modality))
+
+
 def _decode(shard: ShardColumns, tokenizer: Tokenizer, found: ShardFindings) -> None:
     """Decode every unit and compare length and digest."""
-    unknown = {m: tokenizer.encode_spelled([_UNKNOWN_LETTER], m)[0][0] for m in _modalities(shard)}
     lengths = np.zeros(len(shard.digests), np.bool_)
     digests = lengths.copy()
     for row in range(len(shard.digests)):
-        molecule = MOLECULES[shard.molecules[row]]
+        modality = MOLECULES[shard.molecules[row]].modality
+        speller = _speller(tokenizer, modality)
         ids = shard.tokens[shard.offsets[row] : shard.offsets[row + 1]]
-        letters = tokenizer.decode(ids.tolist(), molecule).encode()
+        letters = speller.spell(ids)
         if len(letters) != shard.residues[row]:
             lengths[row] = True
-        elif _digest(letters, molecule.modality) != shard.digests[row]:
-            if (ids == unknown[molecule.modality]).any():
+        elif _digest(letters, modality) != shard.digests[row]:
+            if (ids == speller.unknown).any():
                 found.not_decodable += 1
             else:
                 digests[row] = True
@@ -213,7 +242,3 @@ def _digest(letters: bytes, modality: Modality) -> int | None:
         return sequence_digest(canonical_bytes(letters, modality))
     except DataError:
         return None
-
-
-def _modalities(shard: ShardColumns) -> set[Modality]:
-    return {MOLECULES[code].modality for code in np.unique(shard.molecules).tolist()}

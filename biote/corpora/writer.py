@@ -8,7 +8,6 @@ Legend: N units of a shard.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from biote.atomic import atomic_path
+from biote.corpora.hashing import HashingSink
 from biote.corpora.manifest import ShardInfo
 from biote.corpora.units import Unit
 from biote.molecules import MOLECULES, Molecule
@@ -130,18 +130,15 @@ def write_shard(folder: Path, name: str, batch: pa.RecordBatch) -> ShardInfo:
         name: Path of the shard from it.
         batch: Its rows.
     """
-    with atomic_path(folder / name) as partial:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as out:
+    with atomic_path(folder / name) as partial, HashingSink(partial) as sink:
+        with pa.PythonFile(sink, mode="w") as file, pa.ipc.new_file(file, batch.schema) as out:
             out.write_batch(batch)
-        with partial.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        size = partial.stat().st_size
     return ShardInfo(
         file=name,
         rows=batch.num_rows,
         tokens=len(batch.column("tokens").values),
-        bytes=size,
-        sha256=sha256,
+        bytes=sink.bytes,
+        sha256=sink.sha256,
     )
 
 

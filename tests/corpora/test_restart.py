@@ -157,6 +157,33 @@ def test_a_killed_pool_ends_and_the_work_goes_on_with_other_workers(
     assert hashes(output) == whole
 
 
+def test_an_interrupted_pool_says_one_line_and_leaves_no_process(
+    inputs: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "biote.cli", "prepare", str(inputs), "--output", str(output)]
+    process = subprocess.Popen(
+        [*command, "--workers", "2", "--drop-duplicates"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while process.poll() is None and len(list(output.glob("progress/0*-*.json"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("it was done before it could be interrupted")
+    assert (process.returncode, error) == (130, "biote: interrupted\n")
+    assert not children(process.pid)
+    prepare([inputs], output, tokenizer=CharacterTokenizer(), drop_duplicates=True)
+    other = tmp_path / "other"
+    prepare([inputs], other, tokenizer=CharacterTokenizer(), drop_duplicates=True)
+    assert hashes(output) == hashes(other)
+
+
 def children(parent: int) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
