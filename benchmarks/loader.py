@@ -3,7 +3,8 @@
 Run: python benchmarks/loader.py. Makes a corpus of nucleic acids and one of proteins, sequences of
 about 300 letters, and both ten times larger. The last line is one JSON object:
 
-tokens_per_s: tokens of a second, masked and packed, in steps of 131,072; median of the repeats.
+tokens_per_s: tokens of a second, masked and packed, in steps of 131,072, with one thread; median of
+    the repeats.
 rss_growth: relative growth of anonymous memory (RssAnon) from the corpora to those ten times
     larger, each read in a fresh process that builds its window sidecars, validates once and trains
     for the same number of steps; medians of the repeats.
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from biote.corpora.prepare import prepare
 from biote.corpora.shards import Corpus
@@ -42,7 +44,7 @@ TIMES_LARGER = 10
 CONTEXT = 2_048
 TOKENS_PER_STEP = 131_072
 STEPS = 60
-REPEATS = 5
+REPEATS = 9
 
 
 def write_fasta(path: Path, letters: str, *, records: int, mean_length: int, seed: int) -> None:
@@ -143,6 +145,7 @@ def first_pass_is_over(cursor: Cursor, index: WindowIndex) -> bool:
 
 def main() -> None:
     """Prepare the corpora and measure."""
+    torch.set_num_threads(1)  # as in a worker of a DataLoader
     with tempfile.TemporaryDirectory() as name:
         small = make_corpora(Path(name) / "small", records=RECORDS)
         large = make_corpora(Path(name) / "large", records=TIMES_LARGER * RECORDS)

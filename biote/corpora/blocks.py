@@ -13,7 +13,7 @@ from biote.errors import DataError
 BLOCK_BYTES: Final = 1 << 20
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_FORMAT: Final = 31  # zlib's number for a gzip header with a 32 kB window
-_FEED_BYTES: Final = 1 << 16  # what the decompressor does not take at once it hands back copied
+_FEED_BYTES: Final = 1 << 14  # where it finds damage, the decompressor drops what this gave
 
 OnBlock = Callable[[bytes], None]
 """Called with every block of a file as it lies on disk, in order."""
@@ -31,8 +31,8 @@ def read_blocks(path: Path, *, on_block: OnBlock | None = None) -> Iterator[byte
         on_block: Told every block of the file before it is decompressed, to count or to hash.
 
     Raises:
-        DamagedInputError: If the compressed data are cut off or damaged, after all that could
-            be decompressed was yielded.
+        DamagedInputError: If the compressed data are cut off, after all there is was yielded, or
+            damaged, after all but the last kilobytes before the damage was.
     """
     raw = _raw_blocks(path, on_block)
     first = next(raw, b"")

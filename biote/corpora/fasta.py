@@ -1,21 +1,23 @@
 """FASTA, plain or gzip, streamed: a file is cut into blocks of records, and blocks are read.
 
 Cutting needs no more than finding where a record begins, so that one process cuts a file as fast
-as it can be decompressed and others read the blocks.
+as it can be decompressed and others read the blocks. Libraries that read FASTA faster hold whole
+records in memory, refuse a file for its first line, and do not say where a record stands.
 """
 
 from __future__ import annotations
 
-import itertools
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from biote.corpora.blocks import DamagedInputError, OnBlock, read_blocks
 from biote.corpora.records import BadRecord, Record
-from biote.corpora.spool import Spool
+from biote.corpora.spool import Letters, Spool
 from biote.molecules import Molecule
 
 BLOCK_BYTES: Final = 1 << 25
@@ -23,9 +25,13 @@ BLOCK_BYTES: Final = 1 << 25
 process fits into memory."""
 
 _READ_BYTES: Final = 1 << 22  # of a block that is read where it is cut
+_BREAK: Final = ord("\n")
+_BEGIN: Final = ord(">")
 _WHITE_SPACE: Final = b" \t\r\n\v\f"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_PIECE_BYTES: Final = 1 << 20  # of a sequence on disk, read at once
+_PIECE_BYTES: Final = 1 << 20  # read at once
+_HEADER_BYTES: Final = 1 << 20  # looked at for the id of a record that is longer than a piece
+_LONGEST_ID: Final = 500  # in the ledger: what is no FASTA may have lines of any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +102,40 @@ def read_block(
         source: Name of the file.
         scratch: Folder for a sequence that does not fit into memory; None for the system's own.
     """
-    if isinstance(block.text, Path):
-        with block.text.open("rb") as stream:
-            text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        yield from _read_mapped(text, block, molecule, source, scratch)
-        return
-    yield from _read_text(block.text, block, molecule, source)
+    text = _map(block.text) if isinstance(block.text, Path) else block.text
+    start = len(_BYTE_ORDER_MARK) if block.offset == 0 and text[:3] == _BYTE_ORDER_MARK else 0
+    line = block.line
+    if text[start : start + 1] != b">":
+        stop = text.find(b"\n>", start) + 1 or len(text)
+        if any(piece.strip() for piece in _pieces(text, start, stop)):
+            yield BadRecord(source, line, "", "text before the first record")
+        line += sum(piece.count(b"\n") for piece in _pieces(text, start, stop))
+        start = stop
+    whole = len(text) if block.problem is None else max(text.rfind(b"\n>", start) + 1, start)
+    new = tuple.__new__  # what Record(...) calls in the end, without a Python frame of its own
+    while start < whole:
+        stop = _find_stop(text, start, whole)
+        if stop - start > _PIECE_BYTES:
+            record, breaks = _read_long(text, start, stop, molecule, source, line, scratch)
+            yield record
+            line += breaks
+        else:
+            piece = text[start:stop]
+            places, breaks = _find_records(piece)
+            for begin, body, end, lines in places:
+                words = piece[begin + 1 : body].split(None, 1)
+                sequence = piece[body:end].translate(None, _WHITE_SPACE)
+                if words and sequence:
+                    name = words[0].decode("utf-8", "replace")
+                    yield new(Record, (name, sequence, molecule, source, line + lines))
+                else:
+                    yield _without(_record_id(piece[begin + 1 : body]), source, line + lines)
+            line += breaks
+        start = stop
+    if block.problem is not None:
+        header, ended, _ = text[whole + 1 : whole + _HEADER_BYTES].partition(b"\n")
+        name = _record_id(header)[:_LONGEST_ID] if ended else ""
+        yield BadRecord(source, line, name, block.problem)
 
 
 def read_fasta(
@@ -172,7 +206,7 @@ class _Cutter:
     def _take(self, data: bytes) -> None:
         if data:
             self._spool.append(data)
-            self._lines += data.count(b"\n")
+            self._lines += int(np.count_nonzero(np.frombuffer(data, np.uint8) == _BREAK))
             self._after_break = data.endswith(b"\n")
 
     def _finish(self, problem: str | None) -> FastaBlock:
@@ -188,106 +222,70 @@ class _Cutter:
         return block
 
 
-def _read_text(
-    text: bytes, block: FastaBlock, molecule: Molecule, source: str
-) -> Iterator[Record | BadRecord]:
-    start = len(_BYTE_ORDER_MARK) if block.offset == 0 and text[:3] == _BYTE_ORDER_MARK else 0
-    line = block.line
-    if text[start : start + 1] != b">":
-        stop = text.find(b"\n>", start) + 1 or len(text)
-        before = text[start:stop]
-        if before.strip():
-            yield BadRecord(source, 1, "", "text before the first record")
-        line += before.count(b"\n")
-        start = stop
-    damaged = b""
-    if block.problem is not None:
-        at = text.rfind(b"\n>", start) + 1 or start
-        text, damaged = text[:at], text[at:]
-    new = tuple.__new__  # what Record(...) calls in the end, without a Python frame of its own
-    for parts in _split(text, start):
-        for part in parts:
-            header, _, body = part.partition(b"\n")
-            words = header.split(None, 1)
-            sequence = body.translate(None, _WHITE_SPACE)
-            if words and sequence:
-                record = words[0].decode("utf-8", "replace")
-                yield new(Record, (record, sequence, molecule, source, line))
-            else:
-                yield _without(words[0] if words else b"", source, line)
-            line += part.count(b"\n")
-    if block.problem is not None:
-        header, whole, _ = damaged[1:].partition(b"\n")
-        yield BadRecord(source, line, _record_id(header) if whole else "", block.problem)
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _split(text: bytes, start: int) -> Iterator[list[bytes]]:
-    """Cut text at every ``>`` that begins a line, a piece that a processor's cache holds at once.
+def _find_stop(text: Letters, start: int, whole: int) -> int:
+    """Where to stop reading at once: after the records that fit into a piece, or a longer one."""
+    limit = start + _PIECE_BYTES
+    if whole <= limit:
+        return whole
+    return text.rfind(b"\n>", start, limit) + 1 or text.find(b"\n>", limit - 1, whole) + 1 or whole
 
-    Every part but the last ends with its line break.
+
+def _find_records(piece: bytes) -> tuple[Iterator[tuple[int, int, int, int]], int]:
+    """Find the R records of a piece that begins with one.
+
+    Returns:
+        For every record where it begins, where its header ends, where it ends, and the lines
+        before it; and the number of lines that end in the piece.
     """
-    while start < len(text):
-        stop = len(text)
-        if stop - start > _PIECE_BYTES:
-            stop = text.rfind(b"\n>", start, start + _PIECE_BYTES) + 1
-            stop = stop or text.find(b"\n>", start + _PIECE_BYTES - 1) + 1 or len(text)
-        piece = text[start + 1 : stop]
-        # One byte is found several times faster than two, and few headers have a ">" inside.
-        parts = piece.split(b">")
-        if not all(map(bytes.endswith, parts[:-1], itertools.repeat(b"\n"))):
-            parts = piece.split(b"\n>")
-            parts[:-1] = [part + b"\n" for part in parts[:-1]]
-        yield parts
-        start = stop
+    data = np.frombuffer(piece, np.uint8)
+    breaks = np.flatnonzero(data == _BREAK)
+    heads = np.flatnonzero(data.take(breaks + 1, mode="clip") == _BEGIN)  # (R - 1,)
+    lines = np.concatenate(([0], heads + 1))  # (R,)
+    begins = [0, *(breaks.take(heads) + 1).tolist(), len(piece)]
+    bodies = np.append(breaks, len(piece)).take(lines).tolist()
+    return zip(begins, bodies, begins[1:], lines.tolist(), strict=False), len(breaks)
 
 
-def _read_mapped(
-    text: mmap.mmap, block: FastaBlock, molecule: Molecule, source: str, scratch: Path | None
-) -> Iterator[Record | BadRecord]:
-    """Read text that lies on disk, record by record and long ones piece by piece."""
-    start = len(_BYTE_ORDER_MARK) if block.offset == 0 and text[:3] == _BYTE_ORDER_MARK else 0
-    line = block.line
-    if text[start : start + 1] != b">":
-        first = text.find(b"\n>", start)
-        stop = len(text) if first < 0 else first + 1
-        if any(piece.strip() for piece in _pieces(text, start, stop)):
-            yield BadRecord(source, 1, "", "text before the first record")
-        line += sum(piece.count(b"\n") for piece in _pieces(text, start, stop))
-        start = stop
-    while start < len(text):
-        found = text.find(b"\n>", start)
-        stop = len(text) if found < 0 else found + 1
-        end = text.find(b"\n", start, stop)
-        header = text[start + 1 : min(stop if end < 0 else end, start + 1 + _PIECE_BYTES)]
-        record = _record_id(header)
-        if stop == len(text) and block.problem is not None:
-            yield BadRecord(source, line, record if end >= 0 else "", block.problem)
-            return
-        letters = Spool(scratch)
-        breaks = 0
-        for piece in _pieces(text, stop if end < 0 else end, stop):
+def _read_long(
+    text: Letters,
+    start: int,
+    stop: int,
+    molecule: Molecule,
+    source: str,
+    line: int,
+    scratch: Path | None,
+) -> tuple[Record | BadRecord, int]:
+    """Read one record a piece at a time; gives the number of its line breaks with it."""
+    body = text.find(b"\n", start, stop)
+    body = stop if body < 0 else body
+    name = _record_id(text[start + 1 : min(body, start + _HEADER_BYTES)])
+    letters = Spool(scratch)
+    breaks = 0
+    try:
+        for piece in _pieces(text, body, stop):
             breaks += piece.count(b"\n")
-            if record:
+            if name:
                 letters.append(piece.translate(None, _WHITE_SPACE))
-        if record and len(letters):
-            yield Record(record, letters.finish(), molecule, source, line)
-        else:
-            yield _without(record.encode(), source, line)
-        line += breaks
-        start = stop
-    if block.problem is not None:
-        yield BadRecord(source, line, "", block.problem)
+        if len(letters):
+            return Record(name, letters.finish(), molecule, source, line), breaks
+    finally:
+        letters.discard()
+    return _without(name, source, line), breaks
 
 
-def _pieces(text: mmap.mmap, start: int, stop: int) -> Iterator[bytes]:
+def _pieces(text: Letters, start: int, stop: int) -> Iterator[bytes]:
     for begin in range(start, stop, _PIECE_BYTES):
         yield text[begin : min(begin + _PIECE_BYTES, stop)]
 
 
-def _without(record: bytes, source: str, line: int) -> BadRecord:
-    if not record:
-        return BadRecord(source, line, "", "no record id")
-    return BadRecord(source, line, record.decode("utf-8", "replace"), "no sequence in the record")
+def _without(record: str, source: str, line: int) -> BadRecord:
+    reason = "no sequence in the record" if record else "no record id"
+    return BadRecord(source, line, record[:_LONGEST_ID], reason)
 
 
 def _record_id(header: bytes) -> str:

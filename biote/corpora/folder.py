@@ -43,19 +43,30 @@ def locked(output: Path) -> Iterator[None]:
     # Marks the folder as that of a corpus from here on.
     (output / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
     path = output / _LOCK_FILE
-    handle = os.open(path, os.O_CREAT | os.O_RDWR)
+    handle = _lock(path)
+    if handle is None:
+        raise DataError(
+            "another process prepares it now", where=str(output), mend="wait until it is done"
+        )
     try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(path: Path) -> int | None:
+    """Open and lock a file; None if another process holds it."""
+    while True:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
+                return handle
         except BlockingIOError:
-            raise DataError(
-                "another process prepares it now", where=str(output), mend="wait until it is done"
-            ) from None
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    finally:
+            os.close(handle)
+            return None
+        # Its holder removed the file between the two calls: a newcomer would lock another one.
         os.close(handle)
 
 

@@ -23,13 +23,8 @@ from biote.datamodules.cursor import Cursor
 from biote.datamodules.masking import check_mask_rate
 from biote.datamodules.mixture import Mixture, validation_windows
 from biote.datamodules.resume import refuse_other_settings
-from biote.datamodules.stream import (
-    BatchBuilder,
-    PartSize,
-    Share,
-    TrainingStream,
-    ValidationStream,
-)
+from biote.datamodules.shares import PartSize, Share, part_size
+from biote.datamodules.stream import BatchBuilder, TrainingStream, ValidationStream
 from biote.errors import CheckpointError, ConfigError
 from biote.tokenization import Tokenizer
 
@@ -166,7 +161,9 @@ class PretrainingDataModule(LightningDataModule):
         Raises:
             ConfigError: If it cannot.
         """
-        self._part_size()
+        size = self._part_size()
+        if size is not None:
+            size.warn_of_padding()
 
     def train_dataloader(self) -> DataLoader[MaskedBatch]:
         indices = self._windows("train")
@@ -275,23 +272,7 @@ class PretrainingDataModule(LightningDataModule):
         if not self._pad_to_budget:
             return None
         share = self._share(training=True)
-        tokens, rest = divmod(self._tokens_per_step, share.parts)
-        parts = f"{share.world} ranks x {share.accumulate} accumulated micro-batches"
-        if tokens < self.context:
-            raise ConfigError(
-                f"{self._tokens_per_step} tokens for {parts} are {tokens} each, which cannot hold "
-                f"a window of {self.context}",
-                where="data.tokens_per_step",
-                mend=f"give at least {share.parts * self.context} or lower data.context",
-            )
-        if rest:
-            raise ConfigError(
-                f"{self._tokens_per_step} tokens cannot be cut into equal parts for {parts}, "
-                "which pad_to_budget needs",
-                where="data.tokens_per_step",
-                mend=f"give a multiple of {share.parts}, {self._tokens_per_step - rest} say",
-            )
-        return PartSize(tokens=tokens, longest_group=self.context)
+        return part_size(self._tokens_per_step, share, context=self.context)
 
     def _share(self, *, training: bool) -> Share:
         trainer = self.trainer

@@ -21,34 +21,9 @@ from biote.datamodules.mixture import Mixture, Step
 from biote.datamodules.packing import Packed, pack_flat
 from biote.datamodules.runs import WindowRun
 from biote.datamodules.sampler import Int64s, deal
+from biote.datamodules.shares import PartSize, Share
 from biote.molecules import MOLECULES, Molecule
 from biote.tokenization import Tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """Which part of every global step this process computes."""
-
-    rank: int
-    world: int
-    accumulate: int
-    """Micro-batches a step is accumulated over."""
-
-    @property
-    def parts(self) -> int:
-        """Micro-batches of a global step, over all ranks."""
-        return self.world * self.accumulate
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartSize:
-    """How large every micro-batch is made."""
-
-    tokens: int
-    """Tokens of a micro-batch, padding included."""
-
-    longest_group: int
-    """Most tokens of a group, one of padding included."""
 
 
 @dataclass(frozen=True)

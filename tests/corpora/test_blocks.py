@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import zlib
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,21 @@ def test_damaged_gzip_fails(tmp_path: Path, place: str) -> None:
         content += b"no gzip member at all"
     with pytest.raises(DamagedInputError, match="damaged gzip"):
         list(read_blocks(write(tmp_path, bytes(content))))
+
+
+def test_damage_costs_no_more_than_the_kilobytes_before_it(tmp_path: Path) -> None:
+    letters = bytes(random.Random(1).choices(b"ACGT", k=400_000))
+    content = bytearray(gzip.compress(letters, 6))
+    sound = content[: len(content) // 2]
+    content[len(sound) : len(sound) + 50] = b"\xff" * 50
+    before = zlib.decompressobj(31).decompress(sound)
+    found = bytearray()
+
+    def read_all() -> None:
+        for block in read_blocks(write(tmp_path, bytes(content))):
+            found.extend(block)
+
+    with pytest.raises(DamagedInputError, match="damaged gzip"):
+        read_all()
+    assert len(found) > len(before) - 100_000
+    assert found[: len(before)] == before[: len(found)]

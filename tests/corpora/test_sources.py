@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from biote.corpora.sources import Source, SourceFormat, find_sources, guess_molecule
+import biote.corpora.sources
+from biote.corpora.blocks import read_blocks
+from biote.corpora.sources import (
+    Source,
+    SourceFormat,
+    find_sources,
+    guess_molecule,
+    read_source,
+)
 from biote.errors import DataError
 from biote.molecules import Molecule
 
@@ -49,3 +59,37 @@ def test_the_letters_decide_dna_or_protein(tmp_path: Path, text: str, molecule: 
     path = tmp_path / "x.fa"
     path.write_text(text)
     assert guess_molecule(Source(path, SourceFormat.FASTA, len(text))) is molecule
+
+
+def test_the_guess_looks_at_the_beginning_of_a_file_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(path: Path) -> Iterator[bytes]:
+        for block in read_blocks(path):
+            read.append(len(block))
+            yield block
+
+    monkeypatch.setattr(biote.corpora.sources, "read_blocks", counted)
+    path = tmp_path / "x.fa"
+    path.write_bytes(b">chromosome\n" + b"ACGT" * 5_000_000 + b"\n>late\nMEL\n")
+    assert guess_molecule(Source(path, SourceFormat.FASTA, 0)) is Molecule.DNA
+    assert sum(read) < 10_000_000
+    path.write_bytes(b">protein\n" + b"MEL" * 5_000_000)
+    assert guess_molecule(Source(path, SourceFormat.FASTA, 0)) is Molecule.PROTEIN
+
+
+def test_the_guess_makes_do_with_what_a_truncated_file_has(tmp_path: Path) -> None:
+    path = tmp_path / "x.fa.gz"
+    path.write_bytes(gzip.compress(b">a\nMEL\n" * 1000)[:-9])
+    assert guess_molecule(Source(path, SourceFormat.FASTA, 0)) is Molecule.PROTEIN
+
+
+@pytest.mark.parametrize("form", [SourceFormat.FASTA, SourceFormat.GENBANK])
+def test_every_byte_of_a_file_in_blocks_is_told(tmp_path: Path, form: SourceFormat) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(gzip.compress(b">a\nMEL\n"))
+    told: list[bytes] = []
+    list(read_source(Source(path, form, 0), Molecule.PROTEIN, on_block=told.append))
+    assert b"".join(told) == path.read_bytes()

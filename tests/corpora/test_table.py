@@ -5,7 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+import biote.corpora.table
 from biote.corpora.records import BadRecord, Record
 from biote.corpora.table import read_table
 from biote.molecules import Molecule
@@ -60,6 +62,50 @@ def test_other_columns_and_other_files_are_one_ledger_line(tmp_path: Path) -> No
     (bad,) = read_table(path, Molecule.PROTEIN)
     assert isinstance(bad, BadRecord)
     assert bad.reason == "damaged Parquet file"
+
+
+def test_text_that_is_no_unicode_costs_no_other_row(tmp_path: Path) -> None:
+    path = write(tmp_path, id=["aaaa", "b"], sequence=["MK", "MW"])
+    content = path.read_bytes()
+    broken = pa.array([b"a\xff", b"b"]).view(pa.string())
+    pq.write_table(pa.table({"id": broken, "sequence": ["MK", "MW"]}), path)
+    assert content != path.read_bytes()
+    records = list(read_table(path, Molecule.PROTEIN))
+    assert [r.id for r in records if isinstance(r, Record)] == ["a\ufffd", "b"]
+
+
+def test_a_column_name_that_is_no_unicode_is_one_ledger_line(tmp_path: Path) -> None:
+    path = write(tmp_path, id=["a"], sequence=["MK"], other=[1])
+    path.write_bytes(path.read_bytes().replace(b"other", b"\xff\xfe\xff\xfe\xff"))
+    (bad,) = read_table(path, Molecule.PROTEIN)
+    assert isinstance(bad, BadRecord)
+    assert bad.reason == "damaged Parquet file"
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_long_cells_are_read_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dictionary: bool
+) -> None:
+    monkeypatch.setattr(biote.corpora.table, "_BATCH_BYTES", 5_000)
+    sequences = pa.array([chr(65 + i % 26) * 1000 for i in range(60)])
+    path = tmp_path / "x.parquet"
+    table = pa.table({"id": list(range(60)), "sequence": sequences})
+    if dictionary:
+        table = table.set_column(1, "sequence", sequences.dictionary_encode())
+    pq.write_table(table, path, compression="none", row_group_size=50)
+    sizes: list[int] = []
+    cells = biote.corpora.table._cells
+
+    def counted(column: pa.Array) -> list[bytes | None]:
+        sizes.append(len(column))
+        return cells(column)
+
+    monkeypatch.setattr(biote.corpora.table, "_cells", counted)
+    records = list(read_table(path, Molecule.PROTEIN))
+    assert [r.sequence for r in records if isinstance(r, Record)] == [
+        s.encode() for s in sequences.to_pylist()
+    ]
+    assert max(sizes) < 20
 
 
 def test_real_table(real_data: Path) -> None:

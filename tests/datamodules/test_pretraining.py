@@ -15,7 +15,8 @@ from biote.corpora.windows import open_windows
 from biote.datamodules.cursor import Cursor
 from biote.datamodules.mixture import Mixture
 from biote.datamodules.pretraining import CorpusSource, PretrainingDataModule
-from biote.datamodules.stream import BatchBuilder, Share, TrainingStream
+from biote.datamodules.shares import Share
+from biote.datamodules.stream import BatchBuilder, TrainingStream
 from biote.errors import CheckpointError, ConfigError
 from biote.molecules import Molecule
 from biote.tokenization import CharacterTokenizer

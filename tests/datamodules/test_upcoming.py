@@ -9,16 +9,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biote.corpora.windows import Places
+from biote.datamodules import lookahead, upcoming
 from biote.datamodules.cursor import Cursor
-from biote.datamodules.lookahead import LOOK_AHEAD
 from biote.datamodules.mixture import Mixture, Step
 from biote.datamodules.sampler import MixtureTable
 
 CONTEXT = 64
+SHORT = 24
+"""Look-ahead of the examples, so short that they reach far beyond it."""
+
+
+@pytest.fixture
+def short_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (lookahead, upcoming):
+        monkeypatch.setattr(module, "LOOK_AHEAD", SHORT)
+    monkeypatch.setattr(upcoming, "_CHUNK", 50)
+
+
+# The fixture changes constants only: all examples may share it.
+examples = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 class Index:
@@ -59,15 +74,16 @@ def steps(source: Mixture, cursor: Cursor, *, count: int, **options: Any) -> lis
 
 corpora_of_lengths = st.lists(
     st.one_of(
-        st.lists(st.integers(3, CONTEXT), min_size=1, max_size=60),  # varied
-        st.lists(st.sampled_from([3, CONTEXT]), min_size=1, max_size=60),  # short and whole
-        st.lists(st.just(CONTEXT), min_size=1, max_size=60),  # one long record
+        st.lists(st.integers(3, CONTEXT), min_size=5, max_size=60),  # varied
+        st.lists(st.sampled_from([3, CONTEXT]), min_size=5, max_size=60),  # short and whole
+        st.lists(st.just(CONTEXT), min_size=2, max_size=60),  # one long record
     ),
     min_size=1,
     max_size=3,
 )
 
 
+@pytest.mark.usefixtures("short_sight")
 @given(
     lengths=corpora_of_lengths,
     weights=st.lists(st.floats(0.05, 1), min_size=3, max_size=3),
@@ -75,7 +91,7 @@ corpora_of_lengths = st.lists(
     tokens_per_step=st.integers(6 * CONTEXT, 40 * CONTEXT).map(lambda n: n // 6 * 6),
     worlds=st.lists(st.sampled_from([None, 1, 2, 3, 6]), min_size=1, max_size=5),
 )
-@settings(max_examples=60, deadline=None)
+@examples
 def test_no_window_is_lost_or_repeated_whatever_the_number_of_parts(
     lengths: list[list[int]],
     weights: list[float],
@@ -103,7 +119,7 @@ def test_no_window_is_lost_or_repeated_whatever_the_number_of_parts(
                 assert (np.diff(step.bounds) >= 1).all()
             # What was drawn is used or waits, each window once.
             waiting = passed_over(step.after)
-            assert len(waiting) == len(set(waiting)) < LOOK_AHEAD
+            assert len(waiting) == len(set(waiting)) < SHORT
             assert not used & set(waiting)
             drawn = {(i, n) for i, count in enumerate(step.after.corpora) for n in range(count)}
             assert used | set(waiting) == drawn
@@ -123,13 +139,14 @@ def test_no_window_is_lost_or_repeated_whatever_the_number_of_parts(
             assert sorted(units.tolist()) == list(range(len(numbers)))
 
 
+@pytest.mark.usefixtures("short_sight")
 @given(
     lengths=corpora_of_lengths,
     seed=st.integers(0, 2**32),
     tokens_per_step=st.integers(2 * CONTEXT, 20 * CONTEXT).map(lambda n: n // 2 * 2),
     at=st.integers(0, 9),
 )
-@settings(max_examples=60, deadline=None)
+@examples
 def test_a_resumed_run_is_the_rest_of_the_other(
     lengths: list[list[int]], seed: int, tokens_per_step: int, at: int
 ) -> None:
@@ -151,16 +168,20 @@ def test_a_resume_reads_no_more_than_where_it_goes_on(monkeypatch: pytest.Monkey
     far = Cursor(10**9, 10**13, 10**12, (10**12,), (0, 10**12 - 7, 0, 10**12 - 2))
     read: list[int] = []
     locate = Index.locate
-    monkeypatch.setattr(
-        Index, "locate", lambda self, found: read.append(len(found)) or locate(self, found)
-    )
+
+    def counted(self: Index, found: npt.NDArray[np.int64]) -> Places:
+        read.append(len(found))
+        return locate(self, found)
+
+    monkeypatch.setattr(Index, "locate", counted)
     (step,) = steps(source, far, count=1, tokens_per_step=8 * CONTEXT, parts=2)
     assert windows(step)[:3] == [(0, 10**12 - 7), (0, 10**12 - 2), (0, 10**12)]
     assert sum(read) < 10_000
 
 
+@pytest.mark.usefixtures("short_sight")
 @given(seed=st.integers(0, 2**32), parts=st.sampled_from([1, 4]))
-@settings(max_examples=20, deadline=None)
+@examples
 def test_the_oldest_window_goes_first_and_none_waits_longer_than_in_order(
     seed: int, parts: int
 ) -> None:
