@@ -28,7 +28,7 @@ from biote.tokenization import Ids, Tokenizer
 SHARD_FOLDER: Final = "shards"
 SHARD_BYTES: Final = 1 << 27
 """A shard is closed when it has reached this size: well below the 2 GB that it may have, because
-every process that prepares holds one in memory, and for a moment two."""
+every process that prepares holds one in memory."""
 
 _ROW_BYTES: Final = 48  # of all columns but the tokens, the record id estimated
 _LETTERS_AT_ONCE: Final = 1 << 22  # tokenised in one call
@@ -66,9 +66,48 @@ def shard_name(source: int, part: int, ordinal: int) -> str:
     return f"{SHARD_FOLDER}/{source:05d}-{part:05d}-{ordinal:03d}.arrow"
 
 
+class TokenBuffer:
+    """Tokens end to end in memory that is used again for every shard.
+
+    Pieces that are joined in the end would be held twice, and fresh memory costs a process as much
+    time as tokenising does.
+
+    Args:
+        dtype: Type of the token ids.
+        capacity: Tokens that fit before the buffer has to grow.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], capacity: int) -> None:
+        self._ids: Ids = np.empty(capacity, dtype)
+        self._size = 0
+
+    def append(self, ids: Ids) -> None:
+        """Add tokens behind those that are there.
+
+        Args:
+            ids: The tokens, (L,).
+        """
+        size = self._size + len(ids)
+        if size > len(self._ids):
+            grown = np.empty(max(size, 2 * len(self._ids)), self._ids.dtype)
+            grown[: self._size] = self.values
+            self._ids = grown
+        self._ids[self._size : size] = ids
+        self._size = size
+
+    @property
+    def values(self) -> Ids:
+        """The tokens, not copied: they change once the buffer is cleared and filled again."""
+        return self._ids[: self._size]
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._size = 0
+
+
 @dataclass
 class Rows:
-    """The columns of a shard while it grows; see `shard_schema`."""
+    """The columns of a shard while it grows, all but the tokens; see `shard_schema`."""
 
     records: list[str] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
@@ -76,17 +115,14 @@ class Rows:
     residues: list[int] = field(default_factory=list)
     ends_record: list[bool] = field(default_factory=list)
     digests: list[int] = field(default_factory=list)
-    tokens: list[Ids] = field(default_factory=list)
-    """Tokens of the units, end to end, in pieces of any length."""
     lengths: list[npt.NDArray[np.int64]] = field(default_factory=list)
     """Tokens of every unit, in pieces."""
 
-    def extend(self, units: list[Unit], tokens: Ids, lengths: npt.NDArray[np.int64]) -> None:
+    def extend(self, units: list[Unit], lengths: npt.NDArray[np.int64]) -> None:
         """Append units.
 
         Args:
             units: The units, N of them.
-            tokens: Their tokens, end to end.
             lengths: Tokens of every unit, (N,).
         """
         records, molecules, letters, starts, ends_record, digests = zip(*units, strict=True)
@@ -96,30 +132,28 @@ class Rows:
         self.starts += starts
         self.ends_record += ends_record
         self.digests += digests
-        self.tokens.append(tokens)
         self.lengths.append(lengths)
 
-    def batch(self, dtype: np.dtype[Any]) -> pa.RecordBatch:
-        """The rows as one Arrow batch.
+    def batch(self, tokens: Ids) -> pa.RecordBatch:
+        """The rows as one Arrow batch, which reads the tokens where they are.
 
         Args:
-            dtype: Type of the token ids.
+            tokens: Tokens of all units, end to end.
         """
         offsets = np.zeros(len(self.records) + 1, np.int64)
         np.cumsum(np.concatenate(self.lengths), out=offsets[1:])
-        values = np.concatenate(self.tokens).astype(dtype, copy=False)
         columns = [
             pa.array(self.records, pa.large_string()),
             pa.DictionaryArray.from_arrays(
                 np.array(self.codes, np.int8), pa.array([m.value for m in MOLECULES])
             ),
-            pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)),
+            pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(tokens)),
             pa.array(np.array(self.starts, np.uint64)),
             pa.array(np.array(self.residues, np.uint64)),
             pa.array(np.array(self.ends_record, np.bool_)),
             pa.array(np.array(self.digests, np.uint64)),
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=shard_schema(dtype))
+        return pa.RecordBatch.from_arrays(columns, schema=shard_schema(tokens.dtype))
 
 
 def write_shard(folder: Path, name: str, batch: pa.RecordBatch) -> ShardInfo:
@@ -169,6 +203,9 @@ class ShardWriter:
         self._shard_bytes = shard_bytes
         self._letters_at_once = min(_LETTERS_AT_ONCE, shard_bytes // 2)
         self._rows = Rows()
+        # Room for a full shard, and for the units that are tokenised together with its last one.
+        capacity = shard_bytes // tokenizer.dtype.itemsize + 2 * self._letters_at_once
+        self._tokens = TokenBuffer(tokenizer.dtype, capacity)
         self._waiting: list[Unit] = []
         self._waiting_letters = 0
         self._bytes = 0
@@ -202,16 +239,16 @@ class ShardWriter:
         for modality, run in itertools.groupby(waiting, lambda unit: _MODALITIES[unit.molecule]):
             units = list(run)
             tokens, lengths = self._tokenizer.encode_spelled([u.letters for u in units], modality)
-            self._rows.extend(units, tokens, lengths)
+            self._tokens.append(tokens)
+            self._rows.extend(units, lengths)
             self._bytes += tokens.nbytes + _ROW_BYTES * len(units)
 
     def _flush(self) -> None:
         rows, self._rows, self._bytes = self._rows, Rows(), 0
         self._count(rows)
-        batch = rows.batch(self._tokenizer.dtype)
-        del rows
         name = shard_name(self._source, self._part, len(self._shards))
-        self._shards.append(write_shard(self._folder, name, batch))
+        self._shards.append(write_shard(self._folder, name, rows.batch(self._tokens.values)))
+        self._tokens.clear()
 
     def _count(self, rows: Rows) -> None:
         codes = np.array(rows.codes)

@@ -136,14 +136,28 @@ def _features(record: GenBankRecord) -> str:
     for number, gene in enumerate(record.genes, start=1):
         span = ((gene.exons[0][0], gene.exons[-1][1]),)
         text += _feature("gene", _location(span, reverse=gene.reverse))
-        text += _qualifier("gene", gene.name)
+        names = _qualifier("gene", gene.name)
+        names += _qualifier("locus_tag", f"{record.accession}_{number:05d}")
+        names += _qualifier("db_xref", f"SyntheticGene:{record.accession}{number:05d}")
+        text += names
         text += _feature("CDS", _location(gene.exons, reverse=gene.reverse))
-        text += _qualifier("gene", gene.name)
-        text += f"{'':{_VALUE_COLUMN}}/codon_start=1\n"
+        text += names
+        text += _qualifier("inference", f"EXISTENCE: made from sequence:family:{gene.family}")
+        text += _qualifier("note", _note(gene))
+        text += f"{'':{_VALUE_COLUMN}}/codon_start=1\n{'':{_VALUE_COLUMN}}/transl_table=1\n"
         text += _qualifier("product", f"{gene.family} family protein {gene.name}")
         text += _qualifier("protein_id", f"{record.accession}P{number}.1")
+        text += _qualifier("db_xref", f"SyntheticProtein:{record.accession}P{number}")
         text += _qualifier("translation", gene.protein)
     return text
+
+
+def _note(gene: Gene) -> str:
+    exons = "one exon" if len(gene.exons) == 1 else f"{len(gene.exons)} exons"
+    return (
+        f"synthetic gene of {exons}; its {len(gene.protein)} residues descend from the ancestor "
+        f"of {gene.family} by substitution, and the codons are those that the species prefers"
+    )
 
 
 def _location(exons: tuple[tuple[int, int], ...], *, reverse: bool) -> str:

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 class Throughput(Callback):
     """Logs ``tokens_per_s`` (of all ranks) and ``tokens`` every so many optimiser steps.
 
+    Padding is no token; what share of the batches it is, is logged as ``padding_fraction``.
+
     Where there is no progress bar, it writes a line with them and the training loss instead.
 
     Args:
@@ -25,7 +27,7 @@ class Throughput(Callback):
     def __init__(self, every_n_steps: int = 10) -> None:
         self._every_n_steps = every_n_steps
         self._began: float | None = None
-        self._tokens = 0
+        self._tokens = self._padding = 0
         self._steps_at_start = 0
 
     def on_train_batch_start(
@@ -44,7 +46,9 @@ class Throughput(Callback):
         batch_idx: int,
     ) -> None:
         # Groups have about the same length on every rank: its own tokens stand for the others'.
-        self._tokens += sum(batch.lengths) * trainer.world_size
+        padding = batch.padding_tokens if isinstance(batch, MaskedBatch) else 0
+        self._padding += padding * trainer.world_size
+        self._tokens += (sum(batch.lengths) - padding) * trainer.world_size
         assert self._began is not None
         if trainer.global_step - self._steps_at_start >= self._every_n_steps:
             seconds = time.perf_counter() - self._began
@@ -52,6 +56,8 @@ class Throughput(Callback):
             pl_module.log("tokens_per_s", per_second, prog_bar=True, batch_size=1)
             if isinstance(batch, MaskedBatch):
                 pl_module.log("tokens", float(batch.cursor[1]), batch_size=1)
+                share = self._padding / (self._padding + self._tokens)
+                pl_module.log("padding_fraction", share, batch_size=1)
             if trainer.progress_bar_callback is None:
                 logger.info(
                     "step %d, train_loss %.4f, %s tokens/s",
@@ -59,8 +65,11 @@ class Throughput(Callback):
                     float(trainer.callback_metrics.get("train_loss", float("nan"))),
                     f"{per_second:,.0f}",
                 )
-            self._began, self._tokens = None, 0
+            self._begin_anew()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validation is not training time: begin anew after it."""
-        self._began, self._tokens = None, 0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._began, self._tokens, self._padding = None, 0, 0

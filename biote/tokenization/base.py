@@ -46,6 +46,9 @@ class Tokenizer(ABC):
     vocab_size: int
     """Number of ids, V; every id is below it."""
 
+    modalities: tuple[Modality, ...] = tuple(Modality)
+    """The modalities that can be encoded."""
+
     unk_id: int
     pad_id: int
     mask_id: int
@@ -57,11 +60,6 @@ class Tokenizer(ABC):
     @abstractmethod
     def eos_id(self, modality: Modality) -> int:
         """Id of the end-of-sequence token of one modality."""
-
-    @property
-    def modalities(self) -> tuple[Modality, ...]:
-        """The modalities that can be encoded."""
-        return tuple(Modality)
 
     @property
     @abstractmethod

@@ -139,6 +139,7 @@ class BPETokenizer(Tokenizer):
         self._models = {Modality.NUCLEIC: first, Modality.PROTEIN: second}
         if second is first:
             self._models = {m: first for m in Modality if first.declares(m)} or self._models
+        self.modalities = tuple(self._models)
         self._distinct = [first] if second is first else [first, second]
         self.vocab_size = sum(model.size for model in self._distinct)
         self.unk_id = first.unknown
@@ -171,10 +172,6 @@ class BPETokenizer(Tokenizer):
                 mend="train it with the type tags and <EOS> as declared symbols",
             )
         return found
-
-    @property
-    def modalities(self) -> tuple[Modality, ...]:
-        return tuple(self._models)
 
     def _model(self, modality: Modality) -> _PieceModel:
         if modality not in self._models:

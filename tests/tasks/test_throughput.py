@@ -26,6 +26,7 @@ class Clock:
         return float(next(self._seconds))
 
 
+@pytest.mark.parametrize("pad_to_budget", [False, True])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_tokens_of_the_steps_are_divided_by_their_time(
     tiny: EncoderConfig,
@@ -33,9 +34,10 @@ def test_tokens_of_the_steps_are_divided_by_their_time(
     make_pretraining: Callable[..., PretrainingDataModule],
     monkeypatch: pytest.MonkeyPatch,
     accumulate: int,
+    pad_to_budget: bool,
 ) -> None:
     monkeypatch.setattr(throughput, "time", Clock())
-    found: list[tuple[int, float, float]] = []
+    found: list[tuple[int, float, float, float]] = []
     batches: list[MaskedBatch] = []
 
     class Logged(Callback):
@@ -45,7 +47,9 @@ def test_tokens_of_the_steps_are_divided_by_their_time(
             if "tokens_per_s" in metrics and trainer.global_step % 3 == 0:
                 step = trainer.global_step
                 if not found or found[-1][0] != step:
-                    found.append((step, float(metrics["tokens_per_s"]), float(metrics["tokens"])))
+                    names = ("tokens_per_s", "tokens", "padding_fraction")
+                    rate, tokens, padding = (float(metrics[name]) for name in names)
+                    found.append((step, rate, tokens, padding))
 
     task = MaskedLMTask(tiny, vocab_size=CharacterTokenizer().vocab_size)
     make_trainer(
@@ -54,10 +58,14 @@ def test_tokens_of_the_steps_are_divided_by_their_time(
         max_epochs=1,
         accumulate_grad_batches=accumulate,
         limit_val_batches=0,
-    ).fit(task, datamodule=make_pretraining())
-    assert [step for step, _, _ in found] == [3, 6, 9, 12]
+    ).fit(task, datamodule=make_pretraining(pad_to_budget=pad_to_budget))
+    assert [step for step, *_ in found][:3] == [3, 6, 9]
     sizes = [batch.n_tokens - batch.padding_tokens for batch in batches]
-    for step, rate, tokens in found:
+    assert pad_to_budget or not any(batch.padding_tokens for batch in batches)
+    for step, rate, tokens, padding in found:
         # The clock is asked when the first of three steps begins and when the last is done.
-        assert rate == sum(sizes[(step - 3) * accumulate : step * accumulate])
+        part = slice((step - 3) * accumulate, step * accumulate)
+        assert rate == sum(sizes[part])
+        padded = sum(batch.padding_tokens for batch in batches[part])
+        assert padding == pytest.approx(padded / (padded + rate))
         assert tokens == sum(sizes[: step * accumulate])
