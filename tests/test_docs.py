@@ -33,10 +33,19 @@ def test_commands_configs_tests_and_links_exist(page: Path) -> None:
     for test in re.findall(r"`(tests/[\w/]+\.py)`", text):
         assert (ROOT / test).is_file(), test
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
-        assert (page.parent / link).exists(), link
-    for target in re.findall(r"make ([a-z-]+)`?", text):
-        if target in ("demo", "test", "lint", "bench", "test-full", "format"):
-            assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not heading or heading in _anchors(target), link
+    for goal in re.findall(r"make ([a-z-]+)`?", text):
+        if goal in ("demo", "test", "lint", "bench", "test-full", "format"):
+            assert f"\n{goal}:" in (ROOT / "Makefile").read_text()
+
+
+def _anchors(page: Path) -> set[str]:
+    """What links to the headings of a page are made of."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_the_changelog_begins_with_what_is_unreleased() -> None:
