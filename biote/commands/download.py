@@ -77,10 +77,11 @@ def run(arguments: jsonargparse.Namespace) -> None:
     """
     from rich.console import Console
 
+    from biote.corpora.download.address import parse_address
     from biote.corpora.download.catalogue import ManualSteps, find_dataset
     from biote.corpora.download.expand import Selection, parse_identifiers
     from biote.corpora.download.fetch import fetch_plans, make_transports
-    from biote.corpora.download.plan import make_plan
+    from biote.corpora.download.plan import make_plan, without_repeats
     from biote.corpora.download.retry import Retry
     from biote.errors import ConfigError, DataError
 
@@ -100,24 +101,26 @@ def run(arguments: jsonargparse.Namespace) -> None:
         return
     if arguments.output is None:
         raise ConfigError("no folder to write to", where="--output", mend="give --output DIR")
-    divisions = arguments.division
+    login = parse_address(arguments.address)[1] if arguments.address is not None else None
     selection = Selection(
-        divisions=frozenset(divisions.lower().replace(" ", "").split(",")) if divisions else None,
+        divisions=_divisions(arguments.division),
         identifiers=parse_identifiers(arguments.ids) if arguments.ids else (),
     )
-    transport_for, retry = make_transports(), Retry(retries=arguments.retries)
+    transport_for, retry = make_transports(login=login), Retry(retries=arguments.retries)
     try:
-        plans = [
-            make_plan(
-                dataset,
-                arguments.output,
-                selection=selection,
-                transport_for=transport_for,
-                retry=retry,
-                address=arguments.address,
-            )
-            for dataset in fetched
-        ]
+        plans = without_repeats(
+            [
+                make_plan(
+                    dataset,
+                    arguments.output,
+                    selection=selection,
+                    transport_for=transport_for,
+                    retry=retry,
+                    address=arguments.address,
+                )
+                for dataset in fetched
+            ]
+        )
         if arguments.dry_run:
             _show_files(plans, console)
         _show_plans(plans, console)
@@ -130,6 +133,19 @@ def run(arguments: jsonargparse.Namespace) -> None:
             "stopped", mend="run the same command again: it goes on from where it stopped"
         ) from None
     _show_next(plans, console)
+
+
+def _divisions(text: str | None) -> frozenset[str] | None:
+    from biote.errors import ConfigError
+
+    if text is None:
+        return None
+    divisions = frozenset(text.lower().replace(" ", "").split(",")) - {""}
+    if not divisions:
+        raise ConfigError(
+            "no division named", where="--division", mend="give --division bct,vrl, or leave it out"
+        )
+    return divisions
 
 
 def _check_options(arguments: jsonargparse.Namespace, fetched: Sequence[Dataset]) -> None:
@@ -198,7 +214,7 @@ def _show_plans(plans: Sequence[Plan], console: Console) -> None:
         _say(
             console,
             f"{plan.dataset.name}{release}: {len(plan.files):,} files, "
-            f"{len(plan.files) - len(wanted):,} there and verified, {len(wanted):,} to fetch, "
+            f"{len(plan.files) - len(wanted):,} there and checked, {len(wanted):,} to fetch, "
             f"{human_bytes(plan.missing_bytes(), exact=exact)}{more}",
         )
 
@@ -213,9 +229,12 @@ def _agreed(plans: Sequence[Plan], yes: bool, console: Console) -> bool:
     from biote.errors import ConfigError
 
     missing = sum(plan.missing_bytes() for plan in plans)
-    if yes or missing <= _ASK_ABOVE_BYTES:
+    unknown = sum(file.bytes is None for plan in plans for file in plan.wanted())
+    if yes or (missing <= _ASK_ABOVE_BYTES and not unknown):
         return True
     size = human_bytes(missing)
+    if unknown:
+        size += f" and {unknown:,} files of unknown size"
     if not sys.stdin.isatty():
         raise ConfigError(f"{size} to fetch", where="--yes", mend="add --yes to go ahead")
     if Confirm.ask(f"fetch {size}?", console=console, default=False):
@@ -267,8 +286,11 @@ class _Shown:
 def _show_next(plans: Sequence[Plan], console: Console) -> None:
     import shlex
 
+    from biote.corpora.download.content import count_checks
+
     for plan in plans:
-        _say(console, f"{plan.dataset.name}: {len(plan.files):,} files in {plan.folder}, verified")
+        checks = f", checked: {count_checks(plan.files)}" if plan.files else ""
+        _say(console, f"{plan.dataset.name}: {len(plan.files):,} files in {plan.folder}{checks}")
     for plan in plans:
         if plan.dataset.then is not None:
             folder = shlex.quote(str(plan.folder))

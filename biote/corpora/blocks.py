@@ -11,7 +11,7 @@ from isal import isal_zlib
 from biote.errors import DataError
 
 BLOCK_BYTES: Final = 1 << 20
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_FORMAT: Final = 31  # zlib's number for a gzip header with a 32 kB window
 _FEED_BYTES: Final = 1 << 14  # where it finds damage, the decompressor drops what this gave
 
@@ -36,7 +36,7 @@ def read_blocks(path: Path, *, on_block: OnBlock | None = None) -> Iterator[byte
     """
     raw = _raw_blocks(path, on_block)
     first = next(raw, b"")
-    if first.startswith(_GZIP_MAGIC):
+    if first.startswith(GZIP_MAGIC):
         yield from _inflate(first, raw, str(path))
     elif first:
         yield first

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from biote.atomic import PARTIAL_SUFFIX
+from biote.corpora.locking import exclusive
 from biote.corpora.manifest import CORPUS_FILE, LEDGER_FILE
 from biote.corpora.parts import PROGRESS_FOLDER, SCRATCH_FOLDER
 from biote.corpora.windows import WINDOW_FOLDER
@@ -42,32 +41,8 @@ def locked(output: Path) -> Iterator[None]:
         )
     # Marks the folder as that of a corpus from here on.
     (output / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
-    path = output / _LOCK_FILE
-    handle = _lock(path)
-    if handle is None:
-        raise DataError(
-            "another process prepares it now", where=str(output), mend="wait until it is done"
-        )
-    try:
+    with exclusive(output / _LOCK_FILE, busy="prepares it"):
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _lock(path: Path) -> int | None:
-    """Open and lock a file; None if another process holds it."""
-    while True:
-        handle = os.open(path, os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
-                return handle
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        # Its holder removed the file between the two calls: a newcomer would lock another one.
-        os.close(handle)
 
 
 def clear(output: Path) -> None:

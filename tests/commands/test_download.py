@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from biote.cli import main
+from biote.corpora.download.catalogue import FixedFiles, RemoteFile, find_dataset
+from biote.corpora.download.files import PlannedFile
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -83,7 +86,7 @@ def test_a_dry_run_fetches_nothing(
     assert (
         f"{out}/uniref50/uniref50.fasta.gz  {size} B  missing  {mirror}/uniref50.fasta.gz" in text
     )
-    assert "uniref50 (release 2025_01): 1 files, 0 there and verified, 1 to fetch" in text
+    assert "uniref50 (release 2025_01): 1 files, 0 there and checked, 1 to fetch" in text
     assert not out.exists()
 
 
@@ -109,7 +112,7 @@ def test_a_download_is_verified_skipped_the_next_time_and_ready_for_prepare(
     (site / "uniref50.fasta.gz").unlink()
     capsys.readouterr()
     assert main(command) == 0
-    assert "1 there and verified, 0 to fetch" in capsys.readouterr().out
+    assert "1 there and checked, 0 to fetch" in capsys.readouterr().out
 
 
 def test_genbank_by_division(
@@ -191,6 +194,8 @@ class TestLarge:
         (["pdb", "--output", "o"], "--ids: pdb needs the ids"),
         (["jaspar", "tape", "--output", "o", "--address", "http://x"], "cannot serve 2 datasets"),
         (["jaspar", "--output", "o", "--address", "gopher://x"], "not an address to download"),
+        (["jaspar", "--output", "o", "--address", "http://h:x/"], "not an address to download"),
+        (["genbank", "--output", "o", "--division", ""], "--division: no division named"),
         (["jaspar", "--output", "o", "--retries", "-1"], "retries"),
     ],
 )
@@ -212,3 +217,48 @@ def test_a_server_without_the_file_is_one_line(
     assert "_pfms_jaspar.txt: not on the server (404" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_datasets_that_overlap_are_fetched_once(
+    site: Path, mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, part = find_dataset("tape"), find_dataset("tape-stability")
+    assert isinstance(whole.contents, FixedFiles)
+    for file in whole.contents.files:
+        (site / file.path).write_bytes(gzip.compress(file.path.encode()))
+    plain = {
+        dataset.name: replace(
+            dataset,
+            address=mirror,
+            contents=FixedFiles(files=tuple(RemoteFile(path=file.path) for file in files.files)),
+        )
+        for dataset in (whole, part)
+        if isinstance(files := dataset.contents, FixedFiles)
+    }
+    monkeypatch.setattr("biote.corpora.download.catalogue.find_dataset", plain.__getitem__)
+    fetched: list[str] = []
+
+    def fetch_file(file: PlannedFile, *_: object, **__: object) -> None:
+        fetched.append(file.target.name)
+        file.target.write_bytes(b"1")
+
+    monkeypatch.setattr("biote.corpora.download.fetch.fetch_file", fetch_file)
+    assert main(["download", "tape", "tape-stability", "--output", str(tmp_path / "o")]) == 0
+    assert len(fetched) == len(set(fetched)) == len(whole.contents.files)
+
+
+def test_sizes_that_nobody_tells_are_asked_about(
+    site: Path,
+    mirror: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (site / "1abc.cif.gz").write_bytes(gzip.compress(b"data"))
+    monkeypatch.setattr("biote.corpora.download.over_http.HttpTransport.size", lambda *_: None)
+    command = ["download", "pdb", "--ids", "1abc", "--output", str(tmp_path), "--address", mirror]
+    assert main(command) == 2
+    assert "0 B and 1 files of unknown size to fetch; add --yes" in capsys.readouterr().err
+    assert main([*command, "--yes"]) == 0
+    assert "1 files in" in (shown := capsys.readouterr().out)
+    assert "checked: 1 as whole gzip" in shown

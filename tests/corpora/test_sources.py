@@ -48,11 +48,14 @@ def test_what_cannot_be_an_input_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "molecule"),
     [
-        (">a\nACGTNacgtn\n>b\nRYSWKMBDHVU--*\n", Molecule.DNA),
-        (">a\nACGT\n>b\nACGTE\n", Molecule.PROTEIN),
+        (">a\nACGTNacgtnUu--*\n>b\nACGTRYSWKMBDHV\n", Molecule.PROTEIN),
+        (">a\nACGTNacgtnUu--*\n>b\nACGTACRY\n", Molecule.DNA),  # 18 of 20
+        (">a\nACGTNacgtnUu--*\n>b\nACGTARYE\n", Molecule.PROTEIN),  # 17 of 20
         (">a\nMEL*\n", Molecule.PROTEIN),
-        (">a\nACGT\n" * 1000 + ">late\nMEL\n", Molecule.DNA),
-        (">a\nACGT\n" * 999 + ">late\nMEL\n", Molecule.PROTEIN),
+        (">a\n" + "ACGT" * 100 + "\n>odd\nACGTE\n", Molecule.DNA),
+        (">a\nACGT\n" * 1000 + ">late\n" + "MEL" * 1000, Molecule.DNA),
+        (">a\nACGT\n" * 999 + ">late\n" + "MEL" * 1000, Molecule.PROTEIN),
+        (">a\n--*\n", Molecule.DNA),
     ],
 )
 def test_the_letters_decide_dna_or_protein(tmp_path: Path, text: str, molecule: Molecule) -> None:

@@ -213,4 +213,11 @@ def _read_release(where: str, transport: Transport, retry: Retry) -> str | None:
     except NotThere as error:
         logger.warning("%s; that all files are of one release is not checked", error)
         return None
-    return text.decode("ascii", "replace").strip()
+    release = text.decode("ascii", "replace").strip()
+    if not re.fullmatch(r"\d+(\.\d+)?", release):
+        raise DataError(
+            f"{release[:40]!r} is no number of a release",
+            where=where,
+            mend="look in a browser what the server has there, or give a mirror with --address",
+        )
+    return release

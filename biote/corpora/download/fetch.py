@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import pooch
 
+from biote.corpora.download.address import Login, parse_address
+from biote.corpora.download.content import check_content
 from biote.corpora.download.files import PlannedFile, Standing
 from biote.corpora.download.over_ftp import FtpTransport
 from biote.corpora.download.over_http import HttpTransport
@@ -18,8 +20,9 @@ from biote.corpora.download.partial import Partial, disk_errors
 from biote.corpora.download.plan import Plan, TransportFor
 from biote.corpora.download.receipt import Receipt
 from biote.corpora.download.retry import Retry
-from biote.corpora.download.transport import Corrupt, OnBytes, Transport
-from biote.errors import ConfigError, DataError
+from biote.corpora.download.transport import Corrupt, NotThere, OnBytes, Transport
+from biote.corpora.locking import exclusive
+from biote.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -27,27 +30,23 @@ OnFile = Callable[[PlannedFile, int], None]
 """Told the file that is coming and how many of its bytes are there."""
 
 STALL_S: Final = 60.0
+_LOCK_FILE: Final = ".download.lock"
 _SPARE_BYTES: Final = 1 << 20  # receipts and folders
 
 
-def make_transports(timeout_s: float = STALL_S) -> TransportFor:
+def make_transports(timeout_s: float = STALL_S, *, login: Login | None = None) -> TransportFor:
     """Make the transports and the choice among them by the scheme of an address.
 
     Args:
         timeout_s: How long a connection may say nothing.
+        login: User and password of the server, if it wants them.
     """
-    http, ftp = HttpTransport(timeout_s), FtpTransport(timeout_s)
+    http, ftp = HttpTransport(timeout_s, login=login), FtpTransport(timeout_s, login=login)
 
     def choose(address: str) -> Transport:
-        parts = urlsplit(address)
+        parse_address(address)
         known: dict[str, Transport] = {"https": http, "http": http, "ftp": ftp}
-        if parts.scheme not in known or not parts.hostname:
-            raise ConfigError(
-                "not an address to download from",
-                where=address,
-                mend="addresses begin with https://, http:// or ftp:// and a host",
-            )
-        return known[parts.scheme]
+        return known[urlsplit(address).scheme]
 
     return choose
 
@@ -85,14 +84,22 @@ class Fetcher:
         """
         Path(output_file).unlink(missing_ok=True)  # a run that is killed must not leave it
         blind = self._file.checksum is not None
-        self._retry.run(
-            lambda: self._transport.fetch(url, self.partial, blind=blind, on_bytes=self._on_bytes),
-            url,
-            position=self.partial.size,
-        )
+        try:
+            self._retry.run(
+                lambda: self._transport.fetch(
+                    url, self.partial, blind=blind, on_bytes=self._on_bytes
+                ),
+                url,
+                position=self.partial.size,
+            )
+        except NotThere:
+            self.partial.discard()
+            raise
         size = self.partial.size()
         if self._file.exact and size != self._file.bytes:
             raise Corrupt(f"{size:,} bytes came, the release states {self._file.bytes:,}")
+        if self._file.checksum is None:
+            check_content(self.partial.path, self._file)
         self.partial.hand_over(Path(output_file))
 
 
@@ -118,8 +125,9 @@ def fetch_file(file: PlannedFile, transport: Transport, *, retry: Retry, on_byte
         registry={name: file.checksum},
         urls={name: file.address},
     )
-    with disk_errors(file.target):
-        file.target.unlink(missing_ok=True)
+    if file.checksum is None:  # pooch would take what stands there for what is wanted
+        with disk_errors(file.target):
+            file.target.unlink(missing_ok=True)
     fetcher.partial.drop_other_names()
     for last in (False, True):
         try:
@@ -156,21 +164,28 @@ def fetch_plans(
     """
     check_room(plans)
     for plan in plans:
-        receipt = Receipt.read(plan.folder)
-        for file in plan.files:
-            if file.standing is Standing.DONE:
-                Partial(file.target, file.address).discard()
-            else:
-                if file.standing is Standing.WRONG:
-                    logger.warning("%s: not what its source has; fetching it anew", file.target)
-                    receipt.drop(file.target)
+        with disk_errors(plan.folder):
+            plan.folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(plan.folder / _LOCK_FILE, busy="downloads to it"):
+            _fetch_plan(plan, transport_for=transport_for, retry=retry, on_file=on_file)
 
-                def tell(size: int, file: PlannedFile = file) -> None:
-                    on_file(file, size)
 
-                fetch_file(file, transport_for(file.address), retry=retry, on_bytes=tell)
-            if not receipt.holds(file.target, file.checksum):
-                receipt.add(file.target, file.address, checksum=file.checksum, release=plan.release)
+def _fetch_plan(plan: Plan, *, transport_for: TransportFor, retry: Retry, on_file: OnFile) -> None:
+    receipt = Receipt.read(plan.folder)
+    for file in plan.files:
+        if file.standing is Standing.DONE:
+            Partial(file.target, file.address).discard()
+        else:
+            if file.standing is Standing.WRONG:
+                logger.warning("%s: not what its source has; fetching it anew", file.target)
+                receipt.drop(file.target)
+
+            def tell(size: int, file: PlannedFile = file) -> None:
+                on_file(file, size)
+
+            fetch_file(file, transport_for(file.address), retry=retry, on_bytes=tell)
+        if not receipt.holds(file.target, file.checksum):
+            receipt.add(file.target, file.address, checksum=file.checksum, release=plan.release)
 
 
 def check_room(plans: Sequence[Plan]) -> None:

@@ -6,8 +6,10 @@ import ftplib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from biote.corpora.download.address import Login
 from biote.corpora.download.partial import Partial
 from biote.corpora.download.transport import (
     BLOCK_BYTES,
@@ -19,18 +21,21 @@ from biote.corpora.download.transport import (
 )
 from biote.errors import DataError
 
-_NOT_IMPLEMENTED = ("500", "501", "502", "504")
+_NOT_IMPLEMENTED: Final = ("500", "501", "502", "504")
+_CLOSING: Final = ("421", "530")  # the connection is at its end, or nobody is logged in
 
 
 class FtpTransport:
-    """Reads over FTP in passive mode, anonymously unless the address names a user.
+    """Reads over FTP in passive mode.
 
     Args:
         timeout_s: How long a connection may say nothing.
+        login: User and password; null for anonymous.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, *, login: Login | None = None) -> None:
         self._timeout_s = timeout_s
+        self._login = login or Login("anonymous", "biote@")
 
     def size(self, address: str) -> int | None:
         with self._connection(address) as (ftp, path):
@@ -52,7 +57,7 @@ class FtpTransport:
                 names = (PurePosixPath(name).name for name in ftp.nlst(path))
                 return [Listed(name, None, exact=False) for name in names]
         return [
-            Listed(name, int(facts["size"]) if "size" in facts else None, exact="size" in facts)
+            Listed(name, _number(facts.get("size", "")), exact="size" in facts)
             for name, facts in entries
             if facts.get("type", "file") == "file"
         ]
@@ -101,7 +106,7 @@ class FtpTransport:
         ftp = ftplib.FTP(timeout=self._timeout_s)
         try:
             ftp.connect(host, parts.port or ftplib.FTP_PORT)
-            ftp.login(unquote(parts.username or "anonymous"), unquote(parts.password or "biote@"))
+            ftp.login(self._login.user, self._login.password)
             ftp.voidcmd("TYPE I")
             yield ftp, path
         except ftplib.error_perm as error:
@@ -116,6 +121,8 @@ class FtpTransport:
             raise Interrupted(f"{host} says nothing for {self._timeout_s:g} s") from error
         except EOFError as error:
             raise Interrupted(f"{host} closed the connection") from error
+        except ValueError as error:  # among them text that is no UTF-8, and numbers that are none
+            raise Interrupted(f"{host} says what no FTP server says ({error})") from error
         except ftplib.Error as error:
             raise Interrupted(f"the server says {error}") from error
         except OSError as error:
@@ -126,19 +133,30 @@ class FtpTransport:
 
 
 def _size(ftp: ftplib.FTP, path: str) -> int | None:
-    try:
-        return ftp.size(path)
-    except ftplib.error_perm as error:
-        if str(error).startswith(_NOT_IMPLEMENTED):
-            return None
-        raise
+    """Size of a file; null if the server does not tell, which says nothing about the file."""
+    answer = _ask(ftp, f"SIZE {path}")
+    return _number(answer) if answer is not None else None
 
 
 def _validator(ftp: ftplib.FTP, path: str, total: int | None) -> str | None:
     """Size and time of change; null if the server does not tell the time."""
+    changed = _ask(ftp, f"MDTM {path}")
+    return f"{total} {changed}" if changed else None
+
+
+def _ask(ftp: ftplib.FTP, command: str) -> str | None:
+    """The answer to a question about a file; null if the server refuses to answer.
+
+    Servers refuse with 5xx also what they know but do not tell, and with 45x what they are too
+    busy for; that a file is not there is left to the transfer to say.
+    """
     try:
-        return f"{total} {ftp.sendcmd(f'MDTM {path}')[4:].strip()}"
-    except ftplib.error_perm as error:
-        if str(error).startswith(_NOT_IMPLEMENTED):
-            return None
-        raise
+        return ftp.sendcmd(command)[4:].strip()
+    except (ftplib.error_perm, ftplib.error_temp) as error:
+        if str(error).startswith(_CLOSING):
+            raise
+        return None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

@@ -14,6 +14,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from biote.corpora.download.address import Login
 from biote.corpora.download.partial import Begun, Partial
 from biote.corpora.download.transport import (
     BLOCK_BYTES,
@@ -41,11 +42,15 @@ class HttpTransport:
 
     Args:
         timeout_s: How long a connection may say nothing.
+        login: User and password, told to the server that is asked and to no other it names.
         connections: How many are open to one host at most.
     """
 
-    def __init__(self, timeout_s: float, *, connections: int = 8) -> None:
+    def __init__(
+        self, timeout_s: float, *, login: Login | None = None, connections: int = 8
+    ) -> None:
         self._timeout_s = timeout_s
+        self._login = (login.user, login.password) if login else None
         self._session = requests.Session()
         # Content must come as it is stored: a range counts stored bytes.
         self._session.headers.update(
@@ -121,6 +126,7 @@ class HttpTransport:
                 method,
                 address,
                 headers=headers,
+                auth=self._login,
                 stream=True,
                 timeout=self._timeout_s,
                 allow_redirects=True,
@@ -135,10 +141,12 @@ class HttpTransport:
             raise Interrupted(f"{host} does not answer in {self._timeout_s:g} s") from error
         except requests.exceptions.ConnectionError as error:
             raise Interrupted(f"cannot reach {host}: {_cause(error)}") from error
-        except (requests.exceptions.RequestException, ValueError) as error:
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise ConfigError(
                 f"cannot ask for this address ({error})", where=address, mend="check the address"
             ) from error
+        except (requests.exceptions.RequestException, ValueError) as error:
+            raise Interrupted(f"{host} answers what no web server answers ({error})") from error
         with response:
             yield response
 

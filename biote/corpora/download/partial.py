@@ -60,6 +60,10 @@ class Partial:
             return None
         try:
             state = Begun(**json.loads(self._state.read_text()))
+            if not (
+                isinstance(state.validator, str | None) and isinstance(state.bytes, int | None)
+            ):
+                raise TypeError("not what was written")
         except (OSError, ValueError, TypeError):
             logger.info("%s: nothing is known of this part, it starts anew", self.path)
             return None

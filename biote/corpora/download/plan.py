@@ -11,6 +11,7 @@ from typing import Final
 
 import pooch
 
+from biote.corpora.download.address import parse_address
 from biote.corpora.download.catalogue import Dataset, ManualSteps
 from biote.corpora.download.expand import Selection, expand
 from biote.corpora.download.files import PlannedFile, Standing
@@ -71,7 +72,7 @@ def make_plan(
             release.
         DataError: If the server or the folder cannot be read.
     """
-    base = (address or dataset.address).rstrip("/") + "/"
+    base, _ = parse_address((address or dataset.address).rstrip("/") + "/")
     folder = output / dataset.folder
     transport = transport_for(base)
     release, files = expand(
@@ -83,6 +84,21 @@ def make_plan(
         stood = [_stand(file, receipt) for file in files]
     sized = _ask_sizes(stood, transport, retry)
     return Plan(dataset=dataset, folder=folder, release=release, files=tuple(sized))
+
+
+def without_repeats(plans: Sequence[Plan]) -> list[Plan]:
+    """Leave every file to the first dataset that has it: some are parts of others.
+
+    Args:
+        plans: Plans in the order they were asked for.
+    """
+    seen: set[Path] = set()
+    parted = []
+    for plan in plans:
+        files = tuple(file for file in plan.files if file.target not in seen)
+        seen.update(file.target for file in files)
+        parted.append(replace(plan, files=files))
+    return parted
 
 
 def manual_steps(dataset: Dataset, output: Path) -> list[str]:

@@ -96,7 +96,7 @@ def human_bytes(size: int | None, *, exact: bool = True) -> str:
         return "? B"
     mark = "" if exact else "~"
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
+        if size >= 0.99995 * factor:  # what rounds to 1000.0 of one unit is 1.0 of the next
             return f"{mark}{size / factor:,.1f} {unit}"
     return f"{mark}{size} B"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from biote.corpora.download.transport import TRY_AGAIN, Interrupted
+from biote.corpora.download.transport import Interrupted
 from biote.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -55,9 +55,10 @@ class Retry:
                 failures += 1
                 if failures > self.retries:
                     times = "once" if failures == 1 else f"{failures} times"
-                    raise DataError(
-                        f"{error} (tried {times})", where=address, mend=TRY_AGAIN
-                    ) from error
+                    mend = "run the same command again later"
+                    if now:
+                        mend += ": it goes on from where it stopped"
+                    raise DataError(f"{error} (tried {times})", where=address, mend=mend) from error
                 wait = min(self.longest_wait_s, self.first_wait_s * 2 ** (failures - 1))
                 wait = max(wait * (0.5 + 0.5 * self.draw()), error.wait_s)
                 logger.info("%s: %s; again in %.0f s", address, error, wait)

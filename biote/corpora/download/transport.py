@@ -13,7 +13,6 @@ OnBytes = Callable[[int], None]
 """Told how many bytes of a file are there, which can fall when a file starts anew."""
 
 BLOCK_BYTES: Final = 1 << 16  # what a broken connection loses at most
-TRY_AGAIN: Final = "run the same command again later: it goes on from where it stopped"
 
 
 class Interrupted(Exception):

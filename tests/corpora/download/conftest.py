@@ -42,6 +42,7 @@ class Asked:
     path: str
     range: str | None
     if_range: str | None
+    authorization: str | None = None
 
 
 class HttpServer:
@@ -98,7 +99,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, answer: Answer, *, body: bool) -> None:
         asked = Asked(
-            self.command, self.path, self.headers.get("Range"), self.headers.get("If-Range")
+            self.command,
+            self.path,
+            self.headers.get("Range"),
+            self.headers.get("If-Range"),
+            self.headers.get("Authorization"),
         )
         self.owner.asked.append(asked)
         content = answer.content if answer.content is not None else self.owner.files.get(self.path)
@@ -169,8 +174,11 @@ class FtpServer:
         """Where each transfer began."""
         self.without: set[str] = set()
         """Commands that this server does not know."""
+        self.refused: dict[str, str] = {}
+        """Answers to give to some commands, whatever they ask for."""
         authorizer = DummyAuthorizer()
         authorizer.add_anonymous(str(root))
+        authorizer.add_user("user", "secret", str(root))
         system = type("System", (_FileSystem,), {"owner": self})
         attributes = {
             "owner": self,
@@ -216,6 +224,9 @@ class _FtpHandler(FTPHandler):  # type: ignore[misc]  # pyftpdlib is not typed
     def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
         if cmd in self.owner.without:
             self.respond("502 Command not implemented.")
+            return
+        if cmd in self.owner.refused:
+            self.respond(self.owner.refused[cmd])
             return
         super().pre_process_command(line, cmd, arg)
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import namedtuple
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,19 +24,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biote.cli import main
+from biote.corpora.download.address import Login, parse_address
 from biote.corpora.download.catalogue import Dataset, FixedFiles
 from biote.corpora.download.fetch import check_room, fetch_file, fetch_plans, make_transports
 from biote.corpora.download.files import PlannedFile, Standing
 from biote.corpora.download.partial import Partial
 from biote.corpora.download.plan import Plan
 from biote.corpora.download.retry import Retry
+from biote.corpora.locking import exclusive
 from biote.corpora.sources import find_sources
 from biote.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tests.corpora.download.conftest import FtpServer, HttpServer
 
-BODY = random.Random(7).randbytes(700_000)
+BODY = gzip.compress(random.Random(7).randbytes(699_000), 0, mtime=0).ljust(700_000, b"\0")
+NEWER = gzip.compress(random.Random(8).randbytes(699_000), 0, mtime=0).ljust(700_000, b"\0")
 MD5 = f"md5:{hashlib.md5(BODY).hexdigest()}"
 NAME = "gbbct1.seq.gz"
 
@@ -132,7 +140,7 @@ class TestResume:
         http.script = [http.answer(cut_at=300_000)]
         with pytest.raises(DataError):
             fetch(file, retries=0)
-        newer = BODY[::-1]
+        newer = NEWER
         http.put(NAME, newer, validator='"two"')
         fetch(file)
         assert (out / NAME).read_bytes() == newer
@@ -145,7 +153,7 @@ class TestResume:
         http.script = [http.answer(cut_at=300_000), http.answer(if_range=False)]
         with pytest.raises(DataError):
             fetch(file, retries=0)
-        newer = BODY[::-1]
+        newer = NEWER
         http.put(NAME, newer, validator='"two"')
         fetch(file)
         assert (out / NAME).read_bytes() == newer
@@ -187,9 +195,9 @@ class TestResume:
         assert http.ranges() == [None, None]
         http.asked.clear()
         http.script = [http.answer(cut_at=300_000)]
-        fetch(planned(address, out, MD5))
+        fetch(planned(address, out / "checked", MD5))
         assert http.ranges() == [None, "bytes=300000-"]
-        assert (out / NAME).read_bytes() == BODY
+        assert (out / "checked" / NAME).read_bytes() == BODY
 
     def test_a_server_that_falls_silent_is_left_and_asked_again(
         self, http: HttpServer, out: Path
@@ -215,10 +223,11 @@ class TestResume:
             process.kill()
         assert process.returncode == -signal.SIGKILL
         there = part.stat().st_size
-        assert left(part.parent) == [part.name, f"{part.name}.json"]
+        assert left(part.parent) == [".download.lock", part.name, f"{part.name}.json"]
         assert main(command[3:]) == 0
         assert http.ranges() == [None, f"bytes={there}-"]
         assert (out / "jaspar" / name).read_bytes() == BODY
+        assert left(part.parent) == [name, "download.json"]
 
 
 class TestLies:
@@ -280,8 +289,45 @@ class TestLies:
         http.always = http.answer(headers={"Content-Encoding": "gzip"})
         with pytest.raises(DataError, match="compressed although asked not to"):
             fetch(PlannedFile(address=address, target=out / "a.txt"))
-        fetch(PlannedFile(address=http.put("a.gz", b"zipped"), target=out / "a.gz"))
-        assert (out / "a.gz").read_bytes() == b"zipped"
+        zipped = gzip.compress(b"letters")
+        fetch(PlannedFile(address=http.put("a.gz", zipped), target=out / "a.gz"))
+        assert (out / "a.gz").read_bytes() == zipped
+
+    @pytest.mark.parametrize("refused", [set(), {"SIZE"}])
+    def test_a_part_longer_than_the_file_starts_anew(
+        self, ftp: FtpServer, out: Path, refused: set[str]
+    ) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.without = refused
+        file = planned(f"{ftp.address}{NAME}", out)
+        partial = Partial(file.target, file.address)
+        partial.start("700000 20010909014640", len(BODY))
+        partial.path.write_bytes(BODY + b"more")
+        os.utime(ftp.root / NAME, (1e9, 1e9))
+        fetch(file)
+        assert (out / NAME).read_bytes() == BODY
+        assert ftp.offsets == [0]
+
+    def test_a_malformed_note_on_a_part_starts_anew(self, http: HttpServer, out: Path) -> None:
+        file = planned(http.put(NAME, BODY), out)
+        partial = Partial(file.target, file.address)
+        partial.start('"one"', len(BODY))
+        partial.path.write_bytes(BODY[:1000])
+        note = out / f"{NAME}.part.json"
+        note.write_text(note.read_text().replace('"\\"one\\""', '["one"]'))
+        fetch(file)
+        assert http.ranges() == [None]
+
+    def test_text_that_is_no_ftp_is_tried_again(self, out: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            answer = threading.Thread(
+                target=lambda: server.accept()[0].sendall(b"220 \xff\xfe\r\n")
+            )
+            answer.start()
+            with pytest.raises(DataError, match="says what no FTP server says"):
+                fetch(planned(f"ftp://127.0.0.1:{port}/{NAME}", out), retries=0)
+            answer.join()
 
 
 class TestRefusals:
@@ -296,6 +342,15 @@ class TestRefusals:
         transport = make_transports()(file.address)
         fetch_file(file, transport, retry=retry, on_bytes=lambda _: None)
         assert waits == [7, 2]
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_no_server_makes_it_wait_for_a_day(self, http: HttpServer, out: Path) -> None:
+        waits: list[float] = []
+        http.script = [http.answer(status=503, headers={"Retry-After": "86400"})]
+        file = planned(http.put(NAME, BODY), out)
+        retry = Retry(sleep=waits.append, draw=lambda: 1.0)
+        fetch_file(file, make_transports()(file.address), retry=retry, on_bytes=lambda _: None)
+        assert waits == [600]
         assert (out / NAME).read_bytes() == BODY
 
     def test_a_server_that_stays_busy_is_given_up(self, http: HttpServer, out: Path) -> None:
@@ -395,6 +450,104 @@ class TestDisk:
             check_room([plan(out, file)])
         check_room([plan(out, replace(file, standing=Standing.DONE))])
 
+    def test_the_room_is_that_of_all_datasets_of_a_disk(
+        self, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 15_000_000_000))
+        file = PlannedFile(address="http://h/x", target=out / "x", bytes=10_000_000_000)
+        check_room([plan(out / "a", file)])
+        with pytest.raises(DataError, match=r"20.0 GB to come, 15.0 GB free"):
+            check_room([plan(out / "a", file), plan(out / "b", file)])
+
+    def test_two_runs_do_not_write_one_folder(self, http: HttpServer, out: Path) -> None:
+        address = http.put(NAME, BODY)
+        mine = plan(out, planned(address, out))
+        out.mkdir()
+        with exclusive(out / ".download.lock", busy="tests"):
+            with pytest.raises(DataError, match="another process downloads to it now"):
+                fetch_all(mine)
+        assert http.gets() == []
+        fetch_all(mine)
+        assert left(out) == ["download.json", NAME]
+
+    @pytest.mark.parametrize(
+        ("content", "listed", "reason"),
+        [
+            (b"", None, "it is empty"),
+            (b"  <!DOCTYPE HTML><p>log in first", None, "a web page came instead"),
+            (b"LOCUS", None, "it is no gzip file"),
+            (BODY[:600_000], None, "truncated gzip"),
+            (BODY, 90_000_000, "700,000 bytes came, the listing states about 90,000,000"),
+        ],
+    )
+    def test_bytes_that_cannot_be_the_file_are_refused(
+        self, http: HttpServer, out: Path, content: bytes, listed: int | None, reason: str
+    ) -> None:
+        file = replace(planned(http.put(NAME, content), out), bytes=listed)
+        with pytest.raises(DataError, match=f"corrupt: {reason}, also when fetched anew"):
+            fetch(file)
+        assert left(out) == []
+
+
+class TestLogin:
+    def test_it_is_told_to_the_server_and_written_nowhere(
+        self, http: HttpServer, out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        http.put("JASPAR2024_CORE_redundant_pfms_jaspar.txt", b">MA0001.1 A\n")
+        secret = http.address.replace("//", "//user:secret@")
+        command = ["download", "jaspar", "--output"]
+        assert main([*command, str(out), "--address", secret, "--dry-run"]) == 0
+        assert main([*command, str(out), "--address", secret]) == 0
+        assert main([*command, str(out / "b"), "--address", f"{secret}missing/"]) == 2
+        assert {asked.authorization for asked in http.asked} == {"Basic dXNlcjpzZWNyZXQ="}
+        shown = capsys.readouterr()
+        written = [path.read_text() for path in (out / "jaspar").iterdir()]
+        for text in (shown.out, shown.err, *written):
+            assert "secret" not in text
+
+    def test_over_ftp(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        address, login = parse_address(f"{ftp.address}{NAME}".replace("//", "//user:secret@"))
+        file = planned(address, out)
+        retry = Retry(retries=0)
+        transport = make_transports(login=login)(address)
+        fetch_file(file, transport, retry=retry, on_bytes=lambda _: None)
+        assert (out / NAME).read_bytes() == BODY
+        wrong = make_transports(login=Login("user", "wrong"))(address)
+        with pytest.raises(DataError, match="530"):
+            fetch_file(planned(address, out / "b"), wrong, retry=retry, on_bytes=lambda _: None)
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://h:port/",
+            "http://h:0/",
+            "http://",
+            "h/x",
+            "http://h/a b",
+            "http://h\n/",
+            "http://[x",
+        ],
+    )
+    def test_what_is_no_address_is_one_line(self, address: str) -> None:
+        with pytest.raises(ConfigError, match="not an address to download from"):
+            parse_address(address)
+
+    def test_a_password_is_not_in_the_error(self) -> None:
+        with pytest.raises(ConfigError) as error:
+            parse_address("gopher://user:secret@h/")
+        assert "secret" not in str(error.value)
+
+
+def fetch_all(mine: Plan) -> None:
+    fetch_plans(
+        [mine],
+        transport_for=make_transports(5.0),
+        retry=Retry(retries=0, sleep=lambda _: None),
+        on_file=lambda *_: None,
+    )
+
 
 def plan(folder: Path, *files: PlannedFile) -> Plan:
     dataset = Dataset(
@@ -465,7 +618,7 @@ class TestFtp:
         file = planned(f"{ftp.address}{NAME}", out)
         with pytest.raises(DataError):
             fetch(file, retries=0)
-        newer = BODY[::-1] if same_size else BODY[::-1] + b"more"
+        newer = NEWER if same_size else NEWER + b"\0" * 4
         remote.write_bytes(newer)
         fetch(file)
         assert ftp.offsets == [0, 0]

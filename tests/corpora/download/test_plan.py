@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,10 @@ PLAIN = """<ul><li><a href="/genbank/gbvrl1.seq.gz">gbvrl1.seq.gz</a></li>
 <li><a href="./gbphg%31.seq.gz">gbphg1.seq.gz</a></li></ul>"""
 
 
+def zipped(text: bytes) -> bytes:
+    return gzip.compress(text, mtime=0)
+
+
 def plan_of(name: str, out: Path, address: str | None, selection: Selection | None = None) -> Plan:
     return make_plan(
         find_dataset(name),
@@ -65,7 +71,7 @@ def genbank(http: HttpServer) -> HttpServer:
     http.put("genbank/", ROUNDED.encode())
     http.put("genbank/GB_Release_Number", b"264\n")
     for name in ("gbbct1", "gbbct2", "gbbct10", "gbcon1", "gbvrl1"):
-        http.put(f"genbank/{name}.seq.gz", name.encode() * 10)
+        http.put(f"genbank/{name}.seq.gz", zipped(name.encode() * 10))
     return http
 
 
@@ -114,11 +120,12 @@ class TestGenbank:
         self, genbank: HttpServer, tmp_path: Path
     ) -> None:
         genbank.put("genbank/", PLAIN.encode())
-        genbank.put("genbank/gbphg1.seq.gz", b"12345")
+        genbank.put("genbank/gbphg1.seq.gz", zipped(b"12345"))
         plan = plan_of("genbank", tmp_path, f"{genbank.address}genbank/")
         assert names(plan) == ["gbphg1.seq.gz", "gbvrl1.seq.gz"]
-        assert [file.bytes for file in plan.files] == [5, 60]
-        assert plan.missing_bytes() == 65
+        sizes = [len(zipped(b"12345")), len(zipped(b"gbvrl1" * 10))]
+        assert [file.bytes for file in plan.files] == sizes
+        assert plan.missing_bytes() == sum(sizes)
 
     def test_over_ftp_with_and_without_machine_listings(
         self, ftp: FtpServer, tmp_path: Path
@@ -126,27 +133,28 @@ class TestGenbank:
         folder = ftp.root / "genbank"
         folder.mkdir()
         (folder / "GB_Release_Number").write_text("264")
-        (folder / "gbbct2.seq.gz").write_bytes(b"22")
-        (folder / "gbbct11.seq.gz").write_bytes(b"11 11")
+        small, large = zipped(b"22"), zipped(b"11 11 11 11")
+        (folder / "gbbct2.seq.gz").write_bytes(small)
+        (folder / "gbbct11.seq.gz").write_bytes(large)
         plan = plan_of("genbank", tmp_path / "a", f"{ftp.address}genbank")
         assert [(f.target.name, f.bytes, f.exact) for f in plan.files] == [
-            ("gbbct2.seq.gz", 2, True),
-            ("gbbct11.seq.gz", 5, True),
+            ("gbbct2.seq.gz", len(small), True),
+            ("gbbct11.seq.gz", len(large), True),
         ]
         fetch(plan)
-        assert (tmp_path / "a/genbank/gbbct11.seq.gz").read_bytes() == b"11 11"
+        assert (tmp_path / "a/genbank/gbbct11.seq.gz").read_bytes() == large
         ftp.without = {"MLSD"}
         plan = plan_of("genbank", tmp_path / "b", f"{ftp.address}genbank")
         assert [(f.target.name, f.bytes) for f in plan.files] == [
-            ("gbbct2.seq.gz", 2),
-            ("gbbct11.seq.gz", 5),
+            ("gbbct2.seq.gz", len(small)),
+            ("gbbct11.seq.gz", len(large)),
         ]
 
     def test_a_folder_does_not_become_a_mixture_of_releases(
         self, genbank: HttpServer, tmp_path: Path
     ) -> None:
         genbank.put("genbank/", PLAIN.encode())
-        genbank.put("genbank/gbphg1.seq.gz", b"12345")
+        genbank.put("genbank/gbphg1.seq.gz", zipped(b"12345"))
         address = f"{genbank.address}genbank/"
         fetch(plan_of("genbank", tmp_path, address))
         genbank.put("genbank/GB_Release_Number", b"265\n")
@@ -160,6 +168,24 @@ class TestGenbank:
         plan = plan_of("genbank", tmp_path, f"{genbank.address}genbank/")
         assert plan.release is None
         assert "that all files are of one release is not checked" in caplog.text
+
+    def test_a_release_that_is_no_number_is_refused(
+        self, genbank: HttpServer, tmp_path: Path
+    ) -> None:
+        genbank.put("genbank/GB_Release_Number", b"<html>moved</html>")
+        with pytest.raises(DataError, match="'<html>moved</html>' is no number of a release"):
+            plan_of("genbank", tmp_path, f"{genbank.address}genbank/")
+
+    def test_an_ftp_server_that_tells_neither_size_nor_time(
+        self, ftp: FtpServer, tmp_path: Path
+    ) -> None:
+        content = zipped(b"letters")
+        (ftp.root / "1abc.cif.gz").write_bytes(content)
+        ftp.refused = {"SIZE": "550 not in this mode.", "MDTM": "451 try later."}
+        plan = plan_of("pdb", tmp_path, ftp.address, Selection(identifiers=("1abc",)))
+        assert [file.bytes for file in plan.files] == [None]
+        fetch(plan)
+        assert (tmp_path / "pdb/1abc.cif.gz").read_bytes() == content
 
     @pytest.mark.parametrize("page", [b"", b"<a href='other.txt'>other</a>", b"\xff\x00<a href"])
     def test_a_page_that_is_no_listing_is_one_line(
@@ -248,16 +274,17 @@ class TestWhatIsThere:
     def test_files_without_checksum_are_compared_by_size(
         self, http: HttpServer, tmp_path: Path
     ) -> None:
+        whole = zipped(b"structure")
+        begun = len(whole) - 3
         for name in ("1abc", "2abc", "3abc", "4abc"):
-            http.put(f"{name}.cif.gz", b"structure")
+            http.put(f"{name}.cif.gz", whole)
         folder = tmp_path / "pdb"
         folder.mkdir()
-        (folder / "1abc.cif.gz").write_bytes(b"structure")
-        (folder / "2abc.cif.gz").write_bytes(b"struct")
-        (folder / "3abc.cif.gz.part").write_bytes(b"struct")
-        (folder / "3abc.cif.gz.part.json").write_text(
-            f'{{"address": "{http.address}3abc.cif.gz", "validator": "\\"one\\"", "bytes": 9}}'
-        )
+        (folder / "1abc.cif.gz").write_bytes(whole)
+        (folder / "2abc.cif.gz").write_bytes(whole[:begun])
+        (folder / "3abc.cif.gz.part").write_bytes(whole[:begun])
+        state = {"address": f"{http.address}3abc.cif.gz", "validator": '"one"', "bytes": len(whole)}
+        (folder / "3abc.cif.gz.part.json").write_text(json.dumps(state))
         selection = Selection(identifiers=("1abc", "2abc", "3abc", "4abc"))
         plan = plan_of("pdb", tmp_path, http.address, selection)
         assert [file.standing for file in plan.files] == [
@@ -266,7 +293,7 @@ class TestWhatIsThere:
             Standing.PART,
             Standing.MISSING,
         ]
-        assert plan.missing_bytes() == 9 + 3 + 9
+        assert plan.missing_bytes() == 2 * len(whole) + 3
         assert http.gets() == []
         fetch(plan)
         assert sorted(path.name for path in folder.iterdir()) == [
