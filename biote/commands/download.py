@@ -127,10 +127,10 @@ def run(arguments: jsonargparse.Namespace) -> None:
         if arguments.dry_run or not _agreed(plans, arguments.yes, console):
             return
         with _Shown(plans, console) as on_file:
-            fetch_plans(plans, transport_for=transport_for, retry=retry, on_file=on_file)
+            plans = fetch_plans(plans, transport_for=transport_for, retry=retry, on_file=on_file)
     except KeyboardInterrupt:
         raise DataError(
-            "stopped", mend="run the same command again: it goes on from where it stopped"
+            "stopped", mend="run the same command again: what is whole is not fetched again"
         ) from None
     _show_next(plans, console)
 
@@ -206,6 +206,9 @@ def _show_plans(plans: Sequence[Plan], console: Console) -> None:
     from biote.corpora.download.progress import human_bytes
 
     for plan in plans:
+        if not plan.files:
+            _say(console, f"{plan.dataset.name}: its files are among those above")
+            continue
         wanted = plan.wanted()
         release = f" (release {plan.release})" if plan.release else ""
         exact = all(file.exact for file in wanted)
@@ -289,8 +292,9 @@ def _show_next(plans: Sequence[Plan], console: Console) -> None:
     from biote.corpora.download.content import count_checks
 
     for plan in plans:
-        checks = f", checked: {count_checks(plan.files)}" if plan.files else ""
-        _say(console, f"{plan.dataset.name}: {len(plan.files):,} files in {plan.folder}{checks}")
+        if plan.files:
+            there = f"{len(plan.files):,} files in {plan.folder}"
+            _say(console, f"{plan.dataset.name}: {there}, checked: {count_checks(plan.files)}")
     for plan in plans:
         if plan.dataset.then is not None:
             folder = shlex.quote(str(plan.folder))

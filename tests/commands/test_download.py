@@ -219,8 +219,31 @@ def test_a_server_without_the_file_is_one_line(
     assert not (tmp_path / "o").exists()
 
 
+def test_the_last_line_says_how_each_file_was_checked(
+    site: Path, mirror: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uniref(site)
+    command = ["download", "uniref50", "--output", str(tmp_path), "--address", mirror]
+    for _ in range(2):
+        assert main(command) == 0
+        assert f"1 files in {tmp_path}/uniref50, checked: 1 by MD5" in capsys.readouterr().out
+    (site / "1abc.cif.gz").write_bytes(gzip.compress(b"data"))
+    command = ["download", "pdb", "--ids", "1abc", "--output", str(tmp_path), "--address", mirror]
+    for _ in range(2):
+        assert main(command) == 0
+        assert "checked: 1 by size and as whole gzip" in capsys.readouterr().out
+    (tmp_path / "pdb/download.json").unlink()
+    for _ in range(2):
+        assert main(command) == 0
+        assert "checked: 1 by size\n" in capsys.readouterr().out
+
+
 def test_datasets_that_overlap_are_fetched_once(
-    site: Path, mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Path,
+    mirror: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole, part = find_dataset("tape"), find_dataset("tape-stability")
     assert isinstance(whole.contents, FixedFiles)
@@ -238,13 +261,18 @@ def test_datasets_that_overlap_are_fetched_once(
     monkeypatch.setattr("biote.corpora.download.catalogue.find_dataset", plain.__getitem__)
     fetched: list[str] = []
 
-    def fetch_file(file: PlannedFile, *_: object, **__: object) -> None:
+    def fetch_file(file: PlannedFile, *_: object, **__: object) -> str:
         fetched.append(file.target.name)
         file.target.write_bytes(b"1")
+        return "by hand"
 
     monkeypatch.setattr("biote.corpora.download.fetch.fetch_file", fetch_file)
     assert main(["download", "tape", "tape-stability", "--output", str(tmp_path / "o")]) == 0
     assert len(fetched) == len(set(fetched)) == len(whole.contents.files)
+    shown = capsys.readouterr().out
+    assert "tape: 5 files, 0 there" in shown
+    assert "tape-stability: its files are among those above" in shown
+    assert "checked: 5 by hand" in shown
 
 
 def test_sizes_that_nobody_tells_are_asked_about(
@@ -261,4 +289,4 @@ def test_sizes_that_nobody_tells_are_asked_about(
     assert "0 B and 1 files of unknown size to fetch; add --yes" in capsys.readouterr().err
     assert main([*command, "--yes"]) == 0
     assert "1 files in" in (shown := capsys.readouterr().out)
-    assert "checked: 1 as whole gzip" in shown
+    assert "checked: 1 by size and as whole gzip" in shown

@@ -31,34 +31,34 @@ def parse_address(text: str) -> tuple[str, Login | None]:
     Raises:
         ConfigError: If nothing can be downloaded from it; the message does not show a password.
     """
+    if " " in text or not unquote(text).isprintable():
+        raise _unusable(text, "it holds a blank or a control character")
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise _unusable("an address", str(error)) from error
-    shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    if any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
-        raise _unusable(repr(shown), "it holds a blank or a control character")
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # its words may quote the password, so they are shown nowhere
+        raise _unusable("--address", "its host or port cannot be read") from None
     if parts.scheme not in SCHEMES or not parts.hostname:
-        raise _unusable(shown, f"no host, or another scheme than {', '.join(SCHEMES)}")
-    try:
-        parts.hostname.encode("idna")
-    except UnicodeError as error:
-        raise _unusable(shown, "its host is no host name") from error
+        raise _unusable(text, f"no host, or another scheme than {', '.join(SCHEMES)}")
     if port == 0:
-        raise _unusable(shown, "port 0")
+        raise _unusable(text, "port 0")
+    if parts.query or parts.fragment:
+        raise _unusable(text, "the files of a folder have no ? or # in their addresses")
+    shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     return shown, _login(parts)
 
 
 def _login(parts: SplitResult) -> Login | None:
-    if parts.username is None:
+    if not parts.username:
         return None
     return Login(unquote(parts.username), unquote(parts.password or ""))
 
 
-def _unusable(shown: str, reason: str) -> ConfigError:
+def _unusable(text: str, reason: str) -> ConfigError:
+    shown = text.rpartition("@")[2]  # what cannot be parsed may have its password anywhere before
     return ConfigError(
         f"not an address to download from ({reason})",
-        where=shown,
+        where=shown if shown.isprintable() else repr(shown),
         mend="addresses begin with https://, http:// or ftp:// and a host",
     )

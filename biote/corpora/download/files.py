@@ -30,6 +30,8 @@ class PlannedFile:
     standing: Standing = Standing.MISSING
     present_bytes: int = 0
     """Bytes of it that need not come again."""
+    checked: str = ""
+    """How it was found to be right, for example ``by MD5``; empty while it is not there."""
 
     def missing_bytes(self) -> int:
         """Bytes that have to come, as far as they are known."""

@@ -18,6 +18,7 @@ from biote.corpora.download.transport import (
     NotThere,
     OnBytes,
     check_whole,
+    whole_number,
 )
 from biote.errors import DataError
 
@@ -56,11 +57,12 @@ class FtpTransport:
                     raise
                 names = (PurePosixPath(name).name for name in ftp.nlst(path))
                 return [Listed(name, None, exact=False) for name in names]
-        return [
-            Listed(name, _number(facts.get("size", "")), exact="size" in facts)
+        sizes = {
+            name: whole_number(facts.get("size", ""))
             for name, facts in entries
             if facts.get("type", "file") == "file"
-        ]
+        }
+        return [Listed(name, size, exact=size is not None) for name, size in sizes.items()]
 
     def fetch(self, address: str, partial: Partial, *, blind: bool, on_bytes: OnBytes) -> None:
         with self._connection(address) as (ftp, path):
@@ -135,7 +137,7 @@ class FtpTransport:
 def _size(ftp: ftplib.FTP, path: str) -> int | None:
     """Size of a file; null if the server does not tell, which says nothing about the file."""
     answer = _ask(ftp, f"SIZE {path}")
-    return _number(answer) if answer is not None else None
+    return whole_number(answer) if answer is not None else None
 
 
 def _validator(ftp: ftplib.FTP, path: str, total: int | None) -> str | None:
@@ -156,7 +158,3 @@ def _ask(ftp: ftplib.FTP, command: str) -> str | None:
         if str(error).startswith(_CLOSING):
             raise
         return None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
 
 from biote.corpora.download.address import Login
 from biote.corpora.download.partial import Begun, Partial
@@ -23,6 +24,7 @@ from biote.corpora.download.transport import (
     NotThere,
     OnBytes,
     check_whole,
+    whole_number,
 )
 from biote.errors import ConfigError, DataError
 from biote.version import __version__
@@ -32,8 +34,9 @@ logger = logging.getLogger(__name__)
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_ASKED_S: Final = 600.0
 _NO_HEAD: Final = frozenset({405, 501})
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
-_LISTED_SIZE: Final = re.compile(r"\d\d:\d\d(?::\d\d)?\s+(\d+(?:\.\d+)?)([KMGT]?)\s*$")
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d{1,18})-\d+|\*)/(\d{1,18}|\*)")
+_SIZE_AFTER: Final = re.compile(r"\d\d:\d\d(?::\d\d)?\s+(\d{1,18}(?:\.\d+)?)([KMGT]?)\s*$")
+_SIZE_BEFORE: Final = re.compile(r"\d\d:\d\d(?::\d\d)?(?:\s*[AP]M)?\s+(\d{1,18})[ \t]+$", re.ASCII)
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -50,7 +53,8 @@ class HttpTransport:
         self, timeout_s: float, *, login: Login | None = None, connections: int = 8
     ) -> None:
         self._timeout_s = timeout_s
-        self._login = (login.user, login.password) if login else None
+        # As bytes, because requests cannot write every letter by itself.
+        self._login = HTTPBasicAuth(login.user.encode(), login.password.encode()) if login else None
         self._session = requests.Session()
         # Content must come as it is stored: a range counts stored bytes.
         self._session.headers.update(
@@ -156,7 +160,7 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
         yield from response.raw.stream(BLOCK_BYTES, decode_content=False)
     except (urllib3.exceptions.ReadTimeoutError, TimeoutError) as error:
         raise Interrupted("the server stopped sending") from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise Interrupted("the connection broke") from error
 
 
@@ -179,8 +183,7 @@ def _asked_wait(response: requests.Response) -> float:
 
 
 def _length(response: requests.Response) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+    return whole_number(response.headers.get("Content-Length", ""))
 
 
 def _validator(response: requests.Response) -> str | None:
@@ -239,31 +242,44 @@ def _cause(error: BaseException) -> str:
 
 
 class _ListingParser(HTMLParser):
-    """Names and sizes in the page that a web server makes of a folder."""
+    """Names and sizes in the page that a web server makes of a folder.
+
+    Most servers write the size after the link, some (IIS) before it, where a line ends in <br>.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[str, Listed] = {}
         self._last: str | None = None
         self._inside = False
+        self._before = ""
+        """Text since the last line break, if it does not belong to the link before."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
+        if tag == "br":
+            self._last, self._before = None, ""
+        elif tag == "a":
             self._inside, self._last = True, None
             link = urlsplit(dict(attrs).get("href") or "")
             name = unquote(link.path.rpartition("/")[2])
             if name and not link.query:  # neither a folder nor a link that sorts the page
                 self._last = name
-                self.files[name] = Listed(name, None, exact=False)
+                size = _SIZE_BEFORE.search(self._before)
+                number = int(size[1]) if size else None
+                self.files[name] = Listed(name, number, exact=number is not None)
+            self._before = ""
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "a":
             self._inside = False
 
     def handle_data(self, data: str) -> None:
-        if self._inside or self._last is None:
+        if self._inside:
             return
-        match = _LISTED_SIZE.search(data)
+        if self._last is None:
+            self._before += data
+            return
+        match = _SIZE_AFTER.search(data)
         if match:
             number, unit = match.groups()
             size = round(float(number) * _UNITS[unit])

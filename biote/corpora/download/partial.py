@@ -60,24 +60,31 @@ class Partial:
             return None
         try:
             state = Begun(**json.loads(self._state.read_text()))
-            if not (
-                isinstance(state.validator, str | None) and isinstance(state.bytes, int | None)
-            ):
+            if not (isinstance(state.bytes, int | None) and _can_be_sent(state.validator)):
                 raise TypeError("not what was written")
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             logger.info("%s: nothing is known of this part, it starts anew", self.path)
             return None
         return state if state.address == self._address else None
+
+    def goes_on(self, *, blind: bool) -> bool:
+        """Whether the next request will go on after the bytes that are there.
+
+        Args:
+            blind: Whether it would without a validator.
+        """
+        begun = self.begun()
+        return begun is not None and (blind or begun.validator is not None)
 
     def start(self, validator: str | None, total: int | None) -> None:
         """Drop what is there and note what the server says about the file.
 
         Args:
-            validator: Changes when the file does.
+            validator: Changes when the file does; not kept if no header can hold it.
             total: Size of the whole file.
         """
         self.discard()
-        begun = Begun(self._address, validator, total)
+        begun = Begun(self._address, validator if _can_be_sent(validator) else None, total)
         with disk_errors(self._state):
             write_text_atomic(self._state, json.dumps(asdict(begun)))
 
@@ -170,6 +177,13 @@ class PartialWriter:
             logger.debug("%s: %s", self._path, error)
 
 
+def _can_be_sent(validator: object) -> bool:
+    """Whether a validator is null or text that fits into the header of a request."""
+    if validator is None:
+        return True
+    return isinstance(validator, str) and validator.isascii() and validator.isprintable()
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn what the file system refuses into one line.
@@ -185,7 +199,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         mend = "check the folder of --output"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            mend = "make room and run the same command again: it goes on from where it stopped"
+            mend = "make room and run the same command again"
         reason = error.strerror or str(error)
         raise DataError(
             f"cannot be read or written: {reason}", where=str(path), mend=mend

@@ -13,6 +13,7 @@ import pooch
 
 from biote.corpora.download.address import parse_address
 from biote.corpora.download.catalogue import Dataset, ManualSteps
+from biote.corpora.download.content import BY_SIZE, by_checksum
 from biote.corpora.download.expand import Selection, expand
 from biote.corpora.download.files import PlannedFile, Standing
 from biote.corpora.download.partial import Partial, disk_errors
@@ -129,14 +130,17 @@ def _stand(file: PlannedFile, receipt: Receipt) -> PlannedFile:
     if file.target.is_file():
         size = file.target.stat().st_size
         if receipt.holds(file.target, file.checksum):
-            return replace(file, standing=Standing.DONE, bytes=size, exact=True)
+            checked = receipt.checked(file.target)
+            return replace(file, standing=Standing.DONE, bytes=size, exact=True, checked=checked)
         if file.checksum is not None:
             if size > _LONG_CHECK_BYTES:
                 logger.info("%s: comparing its checksum", file.target)
             algorithm, _, digest = file.checksum.partition(":")
             right = pooch.file_hash(str(file.target), alg=algorithm) == digest
             if right:
-                return replace(file, standing=Standing.DONE, bytes=size, exact=True)
+                checked = by_checksum(file.checksum)
+                done = replace(file, standing=Standing.DONE, checked=checked)
+                return replace(done, bytes=size, exact=True)
         return replace(file, standing=Standing.WRONG)
     partial = Partial(file.target, file.address)
     if partial.begun() is None:
@@ -160,7 +164,7 @@ def _ask_sizes(
             size = retry.run(lambda: transport.size(file.address), file.address)
             file = replace(file, bytes=size, exact=False)
         if compare and file.bytes == file.target.stat().st_size:
-            return replace(file, standing=Standing.DONE)
+            return replace(file, standing=Standing.DONE, checked=BY_SIZE)
         return file
 
     with ThreadPoolExecutor(_PARALLEL_QUESTIONS) as pool:

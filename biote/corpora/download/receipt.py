@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from biote.atomic import write_text_atomic
+from biote.corpora.download.content import BY_SIZE
+from biote.corpora.download.files import PlannedFile
 from biote.corpora.download.partial import disk_errors
 from biote.errors import DataError
 
@@ -23,6 +25,8 @@ class Received:
     modified_ns: int
     checksum: str | None
     release: str | None
+    checked: str = BY_SIZE
+    """How it was found to be right."""
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Receipt:
         try:
             entries = json.loads(path.read_text())["files"]
             return cls(path, {name: Received(**entry) for name, entry in entries.items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"cannot be read ({error})",
                 where=str(path),
@@ -69,17 +73,29 @@ class Receipt:
         unchanged = (now.st_size, now.st_mtime_ns) == (entry.bytes, entry.modified_ns)
         return unchanged and checksum in (None, entry.checksum)
 
-    def add(self, file: Path, address: str, *, checksum: str | None, release: str | None) -> None:
-        """Note that a file was verified.
+    def checked(self, file: Path) -> str:
+        """How a file it holds was found to be right.
 
         Args:
             file: The file.
-            address: Where it came from.
-            checksum: What it was verified with; null if only its size.
-            release: Release of the dataset it belongs to.
         """
-        now = file.stat()
-        self.files[file.name] = Received(address, now.st_size, now.st_mtime_ns, checksum, release)
+        return self.files[file.name].checked
+
+    def add(self, file: PlannedFile, *, release: str | None) -> None:
+        """Note that a file was verified.
+
+        Args:
+            file: The file, and how it was verified.
+            release: Release of the dataset it belongs to.
+
+        Raises:
+            DataError: If it is not there any more.
+        """
+        with disk_errors(file.target):
+            now = file.target.stat()
+        self.files[file.target.name] = Received(
+            file.address, now.st_size, now.st_mtime_ns, file.checksum, release, file.checked
+        )
         self._write()
 
     def drop(self, file: Path) -> None:

@@ -31,7 +31,12 @@ class Retry:
     """Jitter, from 0 to 1: many clients of one server must not come back at once."""
 
     def run(
-        self, operation: Callable[[], T], address: str, *, position: Callable[[], int] | None = None
+        self,
+        operation: Callable[[], T],
+        address: str,
+        *,
+        position: Callable[[], int] | None = None,
+        goes_on: Callable[[], bool] | None = None,
     ) -> T:
         """Do something until it goes well.
 
@@ -39,6 +44,7 @@ class Retry:
             operation: What to do; raises `Interrupted` if it may go well the next time.
             address: What it reads, for messages.
             position: How many bytes are there; null if no progress can be kept.
+            goes_on: Whether a later run can go on after these bytes; null if it cannot.
 
         Raises:
             DataError: If it went wrong too often.
@@ -56,7 +62,7 @@ class Retry:
                 if failures > self.retries:
                     times = "once" if failures == 1 else f"{failures} times"
                     mend = "run the same command again later"
-                    if now:
+                    if now and goes_on is not None and goes_on():
                         mend += ": it goes on from where it stopped"
                     raise DataError(f"{error} (tried {times})", where=address, mend=mend) from error
                 wait = min(self.longest_wait_s, self.first_wait_s * 2 ** (failures - 1))

@@ -13,6 +13,7 @@ OnBytes = Callable[[int], None]
 """Told how many bytes of a file are there, which can fall when a file starts anew."""
 
 BLOCK_BYTES: Final = 1 << 16  # what a broken connection loses at most
+_DIGITS: Final = 18
 
 
 class Interrupted(Exception):
@@ -78,6 +79,18 @@ class Transport(Protocol):
             blind: Whether to go on without a validator, because a checksum tells afterwards.
             on_bytes: Told how many bytes are there.
         """
+
+
+def whole_number(text: str) -> int | None:
+    """Read a number of bytes as a server states it.
+
+    Args:
+        text: What it states.
+
+    Returns:
+        The number; null for anything that is none, or larger than any file.
+    """
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def check_whole(partial: Partial, total: int | None) -> None:

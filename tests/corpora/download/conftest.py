@@ -27,7 +27,9 @@ class Answer:
     content: bytes | None = None
     """Another body than the file's."""
     announce: int | None = None
-    """Content-Length to claim."""
+    """Content-Length to claim; none at all if it is below 0."""
+    length: str | None = None
+    """Content-Length to claim, which need not be a number."""
     cut_at: int | None = None
     """Bytes of the body after which the connection is closed."""
     stall_s: float = 0.0
@@ -127,8 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: int, headers: dict[str, str], content: bytes, answer: Answer, *, body: bool
     ) -> None:
         length = len(content) if answer.announce is None else answer.announce
+        if length >= 0:
+            headers = {**headers, "Content-Length": answer.length or str(length)}
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(length)}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if not body:
@@ -137,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[: answer.cut_at])
             self.wfile.flush()
             time.sleep(answer.stall_s)
-        if answer.cut_at is not None or answer.announce is not None:
+        if any(way is not None for way in (answer.cut_at, answer.announce, answer.length)):
             self.close_connection = True
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import base64
 import errno
 import gzip
 import hashlib
 import io
+import logging
 import os
 import random
 import shutil
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import namedtuple
 from dataclasses import replace
 from itertools import pairwise
@@ -115,6 +118,7 @@ class TestResume:
         with pytest.raises(DataError, match="goes on from where it stopped"):
             fetch(file, retries=0)
         assert left(out) == [f"{NAME}.part", f"{NAME}.part.json"]
+        assert Partial(file.target, file.address).size() == 300_000
         fetch(file)
         assert http.ranges() == [None, "bytes=300000-"]
         assert (out / NAME).read_bytes() == BODY
@@ -220,9 +224,11 @@ class TestResume:
                 if part.exists() and part.stat().st_size > 300_000:
                     break
                 time.sleep(0.02)
+            refused = main(command[3:])  # while the other one runs
             process.kill()
         assert process.returncode == -signal.SIGKILL
         there = part.stat().st_size
+        assert refused == 2
         assert left(part.parent) == [".download.lock", part.name, f"{part.name}.json"]
         assert main(command[3:]) == 0
         assert http.ranges() == [None, f"bytes={there}-"]
@@ -304,19 +310,78 @@ class TestLies:
         partial.start("700000 20010909014640", len(BODY))
         partial.path.write_bytes(BODY + b"more")
         os.utime(ftp.root / NAME, (1e9, 1e9))
-        fetch(file)
+        fetch(file, retries=0)
         assert (out / NAME).read_bytes() == BODY
         assert ftp.offsets == [0]
 
-    def test_a_malformed_note_on_a_part_starts_anew(self, http: HttpServer, out: Path) -> None:
+    @pytest.mark.parametrize("validator", ['["one"]', '"\\u0416"', '"a\\nb"', "[" * 100_000])
+    def test_a_malformed_note_on_a_part_starts_anew(
+        self,
+        http: HttpServer,
+        out: Path,
+        validator: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
         file = planned(http.put(NAME, BODY), out)
         partial = Partial(file.target, file.address)
         partial.start('"one"', len(BODY))
         partial.path.write_bytes(BODY[:1000])
         note = out / f"{NAME}.part.json"
-        note.write_text(note.read_text().replace('"\\"one\\""', '["one"]'))
-        fetch(file)
+        note.write_text(note.read_text().replace('"\\"one\\""', validator))
+        with caplog.at_level(logging.INFO):
+            fetch(file)
         assert http.ranges() == [None]
+        assert "nothing is known of this part, it starts anew" in caplog.text
+
+    def test_an_answer_about_a_file_of_another_size_is_not_gone_on_with(
+        self, http: HttpServer, out: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = planned(http.put(NAME, BODY, validator=None), out, MD5)
+        partial = Partial(file.target, file.address)
+        partial.start(None, len(BODY) - 1)
+        partial.path.write_bytes(b"?" * 1000)
+        fetch(file)
+        assert http.ranges() == ["bytes=1000-", None]
+        assert "corrupt" not in caplog.text  # known before the rest has come
+        assert (out / NAME).read_bytes() == BODY
+
+    @pytest.mark.parametrize("value", ["9" * 5000, "-5", "1e3"])
+    def test_a_length_that_is_no_number_is_none(
+        self, http: HttpServer, out: Path, value: str
+    ) -> None:
+        address = http.put(NAME, BODY)
+        http.headers[f"/{NAME}"]["Content-Range"] = f"bytes 0-{value}/{value}"
+        http.script = [http.answer(length=value)]
+        fetch(planned(address, out))
+        assert (out / NAME).read_bytes() == BODY
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"HTTP/1.1 302 Found\r\nLocation: http://\xe9\xff:99999/\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n",
+            b"\x00\xff no web server\r\n\r\n",
+            b"HTTP/1.1 twohundred OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+        ],
+    )
+    def test_text_that_is_no_http_is_tried_again(self, out: Path, answer: bytes) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve() -> None:
+                for _ in range(2):
+                    with server.accept()[0] as connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            address = f"http://127.0.0.1:{server.getsockname()[1]}/{NAME}"
+            with pytest.raises(DataError, match=r"\(tried 2 times\)") as caught:
+                fetch(planned(address, out), retries=1)
+            thread.join()
+        assert "\n" not in str(caught.value)
+        assert left(out) in ([], [f"{NAME}.part", f"{NAME}.part.json"])
 
     def test_text_that_is_no_ftp_is_tried_again(self, out: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -446,7 +511,7 @@ class TestDisk:
 
     def test_too_little_room_is_said_before_the_first_byte(self, out: Path) -> None:
         file = PlannedFile(address="http://h/x", target=out / "x", bytes=1 << 60)
-        with pytest.raises(DataError, match=r"1,152,921,504.6 GB to come, .* GB free"):
+        with pytest.raises(DataError, match=r"1,152,921.5 TB to come, .* free"):
             check_room([plan(out, file)])
         check_room([plan(out, replace(file, standing=Standing.DONE))])
 
@@ -459,6 +524,9 @@ class TestDisk:
         check_room([plan(out / "a", file)])
         with pytest.raises(DataError, match=r"20.0 GB to come, 15.0 GB free"):
             check_room([plan(out / "a", file), plan(out / "b", file)])
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 700))
+        with pytest.raises(DataError, match=r"5.0 kB to come, 700 B free"):
+            check_room([plan(out, replace(file, bytes=5000))])
 
     def test_two_runs_do_not_write_one_folder(self, http: HttpServer, out: Path) -> None:
         address = http.put(NAME, BODY)
@@ -470,12 +538,29 @@ class TestDisk:
         assert http.gets() == []
         fetch_all(mine)
         assert left(out) == ["download.json", NAME]
+        fetch_all(mine)  # a plan of before, when the file was not there
+        assert http.ranges() == [None]
+
+    def test_a_folder_that_cannot_be_locked_is_one_line(self, http: HttpServer, out: Path) -> None:
+        (out / ".download.lock").mkdir(parents=True)
+        with pytest.raises(DataError, match="cannot be read or written: Is a directory"):
+            fetch_all(plan(out, planned(http.put(NAME, BODY), out)))
+
+    def test_a_file_that_is_gone_since_it_was_planned_is_one_line(self, out: Path) -> None:
+        file = replace(planned("http://h/x", out), standing=Standing.DONE)
+        with pytest.raises(DataError, match="No such file"):
+            fetch_all(plan(out, file))
 
     @pytest.mark.parametrize(
         ("content", "listed", "reason"),
         [
             (b"", None, "it is empty"),
             (b"  <!DOCTYPE HTML><p>log in first", None, "a web page came instead"),
+            (
+                b'\xef\xbb\xbf<?xml version="1.0"?>\n<!DOCTYPE html>\n<html>',
+                None,
+                "a web page came instead",
+            ),
             (b"LOCUS", None, "it is no gzip file"),
             (BODY[:600_000], None, "truncated gzip"),
             (BODY, 90_000_000, "700,000 bytes came, the listing states about 90,000,000"),
@@ -488,6 +573,35 @@ class TestDisk:
         with pytest.raises(DataError, match=f"corrupt: {reason}, also when fetched anew"):
             fetch(file)
         assert left(out) == []
+
+    @pytest.mark.parametrize("name", [NAME, "a.txt"])
+    def test_what_came_is_compared_with_the_size_the_server_tells_when_asked(
+        self, http: HttpServer, out: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """A file that is sent without its length, and cut."""
+        address = http.put(name, BODY)
+        http.always = http.answer(cut_at=600_000, announce=-1)
+        file = PlannedFile(address=address, target=out / name)
+        with pytest.raises(DataError, match="600,000 bytes came, the server states 700,000"):
+            fetch(file)
+        assert left(out) == []
+        http.always = http.answer(announce=-1)
+        assert fetch(file)[-1] == len(BODY)
+
+    def test_the_old_file_stays_until_the_new_one_is_checked(
+        self, http: HttpServer, out: Path
+    ) -> None:
+        out.mkdir()
+        (out / NAME).write_bytes(b"old")
+        file = replace(planned(http.put(NAME, BODY), out), standing=Standing.WRONG)
+        http.always = http.answer(content=BODY[:1000])
+        with pytest.raises(DataError, match="truncated gzip"):
+            fetch_all(plan(out, file))
+        assert (out / NAME).read_bytes() == b"old"
+        http.always = http.answer()
+        (fetched,) = fetch_all(plan(out, file))
+        assert (out / NAME).read_bytes() == BODY
+        assert fetched.files[0].checked == "by size and as whole gzip"
 
 
 class TestLogin:
@@ -528,20 +642,49 @@ class TestLogin:
             "http://h/a b",
             "http://h\n/",
             "http://[x",
+            "http://a..b/",
+            "http://h:99999/",
+            "http://h/%0d%0aDELE",
+            "ftp://user:%0a@h/",
+            "http://h/?a=b",
+            "http://h/#a",
+            "",
         ],
     )
     def test_what_is_no_address_is_one_line(self, address: str) -> None:
         with pytest.raises(ConfigError, match="not an address to download from"):
             parse_address(address)
 
-    def test_a_password_is_not_in_the_error(self) -> None:
-        with pytest.raises(ConfigError) as error:
-            parse_address("gopher://user:secret@h/")
-        assert "secret" not in str(error.value)
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "gopher://user:secret@h/",
+            "user:secret@h/",
+            "http://user:secret",
+            "http://user:secret#@h/",
+            "http://user:secret\u2100@h/",
+            "http://user:secret@h/ ",
+            "http://user:secret@[h/",
+        ],
+    )
+    def test_a_password_is_not_in_the_error(self, address: str) -> None:
+        with pytest.raises(ConfigError, match="not an address to download from") as error:
+            parse_address(address)
+        assert "secret" not in "".join(traceback.format_exception(error.value))
+
+    def test_letters_of_every_kind(self, http: HttpServer, out: Path) -> None:
+        address, login = parse_address(f"{http.put(NAME, BODY)}".replace("//", "//ü:%D0%BF@"))
+        transport = make_transports(login=login)(address)
+        fetch_file(
+            planned(address, out), transport, retry=Retry(retries=0), on_bytes=lambda _: None
+        )
+        told = f"Basic {base64.b64encode('ü:п'.encode()).decode()}"
+        assert http.gets()[0].authorization == told
+        assert parse_address("http://@h/") == ("http://h/", None)
 
 
-def fetch_all(mine: Plan) -> None:
-    fetch_plans(
+def fetch_all(mine: Plan) -> list[Plan]:
+    return fetch_plans(
         [mine],
         transport_for=make_transports(5.0),
         retry=Retry(retries=0, sleep=lambda _: None),
@@ -650,6 +793,35 @@ class TestFtp:
         ftp.without = {"SIZE", "MDTM"}
         fetch(planned(f"{ftp.address}{NAME}", out))
         assert (out / NAME).read_bytes() == BODY
+
+    @pytest.mark.parametrize("breaks", [True, False])
+    def test_a_cut_transfer_of_a_file_of_unknown_size(
+        self, ftp: FtpServer, out: Path, breaks: bool
+    ) -> None:
+        """The server says that it broke off, or nobody but the file itself does."""
+        name = "a.txt" if breaks else NAME
+        (ftp.root / name).write_bytes(BODY)
+        ftp.without, ftp.limits, ftp.breaks = {"SIZE", "MDTM"}, [300_000], breaks
+        fetch(PlannedFile(address=f"{ftp.address}{name}", target=out / name))
+        assert (out / name).read_bytes() == BODY
+        assert ftp.offsets == [0, 0]
+
+    def test_a_part_of_a_file_of_another_size_starts_anew(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.refused = {"MDTM": "550 no."}
+        file = planned(f"{ftp.address}{NAME}", out, MD5)
+        partial = Partial(file.target, file.address)
+        partial.start(None, len(BODY) - 1)
+        partial.path.write_bytes(b"?" * 1000)
+        fetch(file)
+        assert ftp.offsets == [0]
+        assert (out / NAME).read_bytes() == BODY
+
+    def test_no_promise_to_go_on_where_the_server_cannot(self, ftp: FtpServer, out: Path) -> None:
+        (ftp.root / NAME).write_bytes(BODY)
+        ftp.refused, ftp.limits = {"MDTM": "550 no."}, [300_000]
+        with pytest.raises(DataError, match=r"run the same command again later$"):
+            fetch(planned(f"{ftp.address}{NAME}", out), retries=0)
 
     def test_a_file_that_is_not_there(self, ftp: FtpServer, out: Path) -> None:
         with pytest.raises(DataError, match="not on the server"):

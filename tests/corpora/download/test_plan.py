@@ -37,6 +37,14 @@ PLAIN = """<ul><li><a href="/genbank/gbvrl1.seq.gz">gbvrl1.seq.gz</a></li>
 <li><a href="./gbphg%31.seq.gz">gbphg1.seq.gz</a></li></ul>"""
 
 
+IIS = """<html><body><h1>host - /genbank/</h1><hr><pre><A HREF="/">[To Parent Directory]</A><br><br>
+ 2/15/2025 10:10 AM        &lt;dir&gt; <A HREF="/genbank/daily/">daily</A><br>
+ 2/15/2025 10:12 AM     12345678 <A HREF="/genbank/gbbct1.seq.gz">gbbct1.seq.gz</A><br>
+15.02.2025    22:13          999 <A HREF="/genbank/gbbct2.seq.gz">gbbct2.seq.gz</A><br>
+ 2/15/2025 10:14 AM            4 <A HREF="/genbank/GB_Release_Number">GB_Release_Number</A><br>
+ </pre></body></html>"""
+
+
 def zipped(text: bytes) -> bytes:
     return gzip.compress(text, mtime=0)
 
@@ -127,6 +135,16 @@ class TestGenbank:
         assert [file.bytes for file in plan.files] == sizes
         assert plan.missing_bytes() == sum(sizes)
 
+    def test_sizes_before_the_links_are_read_exactly(
+        self, genbank: HttpServer, tmp_path: Path
+    ) -> None:
+        genbank.put("genbank/", IIS.encode())
+        plan = plan_of("genbank", tmp_path, f"{genbank.address}genbank/")
+        assert [(file.target.name, file.bytes, file.exact) for file in plan.files] == [
+            ("gbbct1.seq.gz", 12_345_678, True),
+            ("gbbct2.seq.gz", 999, True),
+        ]
+
     def test_over_ftp_with_and_without_machine_listings(
         self, ftp: FtpServer, tmp_path: Path
     ) -> None:
@@ -160,6 +178,9 @@ class TestGenbank:
         genbank.put("genbank/GB_Release_Number", b"265\n")
         with pytest.raises(ConfigError, match="files of release 264, the server has 265"):
             plan_of("genbank", tmp_path, address)
+        for path in (tmp_path / "genbank").glob("*.gz"):
+            path.unlink()
+        assert plan_of("genbank", tmp_path, address).release == "265"
 
     def test_a_mirror_without_a_release_number_is_said(
         self, genbank: HttpServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -184,6 +205,15 @@ class TestGenbank:
         ftp.refused = {"SIZE": "550 not in this mode.", "MDTM": "451 try later."}
         plan = plan_of("pdb", tmp_path, ftp.address, Selection(identifiers=("1abc",)))
         assert [file.bytes for file in plan.files] == [None]
+        fetch(plan)
+        assert (tmp_path / "pdb/1abc.cif.gz").read_bytes() == content
+
+    def test_a_size_that_is_no_number_is_none(self, ftp: FtpServer, tmp_path: Path) -> None:
+        content = zipped(b"letters")
+        (ftp.root / "1abc.cif.gz").write_bytes(content)
+        ftp.refused = {"SIZE": f"213 {'9' * 5000}"}
+        plan = plan_of("pdb", tmp_path, ftp.address, Selection(identifiers=("1abc",)))
+        assert [(file.bytes, file.exact) for file in plan.files] == [(None, False)]
         fetch(plan)
         assert (tmp_path / "pdb/1abc.cif.gz").read_bytes() == content
 
@@ -261,6 +291,10 @@ class TestUniref:
         plan = plan_of("uniref50", tmp_path, address)
         assert plan.files[0].standing is Standing.WRONG
         assert plan.missing_bytes() == len(content)
+        http.script = [http.answer(content=b"!" * len(content))] * 2
+        with pytest.raises(DataError, match="corrupt: its checksum differs"):
+            fetch(plan)
+        assert target.read_bytes() == b"?" * len(content)  # until the right one is there
         fetch(plan)
         assert target.read_bytes() == content
         assert plan_of("uniref50", tmp_path, address).files[0].standing is Standing.DONE

@@ -44,7 +44,11 @@ def test_a_line_is_logged_every_so_often(caplog: pytest.LogCaptureFixture) -> No
     [
         (None, "? B"),
         (0, "0 B"),
+        (1, "1 B"),
         (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
         (1500, "1.5 kB"),
         (3_162_216, "3.2 MB"),
         (110 * 10**9, "110.0 GB"),

@@ -49,6 +49,16 @@ def test_waits_double_up_to_a_limit_and_jitter_halves_them_at_most(
     assert waits == [pytest.approx(wait * (0.5 + jitter / 2)) for wait in full]
 
 
+@pytest.mark.parametrize(("goes_on", "brings"), [(True, 5), (False, 5), (True, 0)])
+def test_going_on_is_promised_only_where_it_is_possible(goes_on: bool, brings: int) -> None:
+    operation = Operation(99, brings=brings)
+    with pytest.raises(DataError) as caught:
+        Retry(retries=0).run(
+            operation, ADDRESS, position=operation.position, goes_on=lambda: goes_on
+        )
+    assert ("goes on" in str(caught.value)) == (goes_on and brings > 0)
+
+
 @pytest.mark.parametrize("retries", [0, 1, 4])
 def test_gives_up_after_the_number_of_retries_in_one_line(retries: int) -> None:
     operation = Operation(99)
