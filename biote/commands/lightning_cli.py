@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from rich.console import Console
@@ -18,8 +19,10 @@ import biote.modules.heads
 import biote.tasks
 from biote.commands.parsing import raise_one_line
 from biote.commands.runs import (
+    AUTO,
     CHECKPOINTS,
     begin_anew,
+    begins_anew,
     checkpoint_to_evaluate,
     checkpoint_to_resume,
     make_run_folder,
@@ -29,6 +32,7 @@ from biote.errors import BioteError, ConfigError
 from biote.tasks.checkpointing import LastCheckpoint
 from biote.tasks.export import EncoderExport
 from biote.tasks.results import ResultRow, ResultsWriter
+from biote.tasks.sharding import AnyCheckpointIO, ShardedStrategy
 from biote.tasks.throughput import Throughput
 
 logger = logging.getLogger(__name__)
@@ -151,6 +155,7 @@ class BioteCLI(LightningCLI):
                 callback.dirpath = str(root / CHECKPOINTS)
         _fill_tokenizer(config)
         precision = config.trainer.precision
+        _check_sharded_precision(config.trainer)
         if precision in ("16-true", "bf16-true"):
             raise ConfigError(
                 f"{precision} would round weights and targets",
@@ -160,11 +165,13 @@ class BioteCLI(LightningCLI):
         make_run_folder(root)
         if self._command != "fit":
             config.ckpt_path = checkpoint_to_evaluate(config.get("ckpt_path"), root)
-        elif config.get("ckpt_path") is None:
+        elif begins_anew(config.get("ckpt_path"), root):
+            config.ckpt_path = None
             if not config.trainer.fast_dev_run:
                 begin_anew(root, overwrite=config.overwrite)
         else:
-            config.ckpt_path = checkpoint_to_resume(config.ckpt_path, root)
+            given = "last" if config.ckpt_path == AUTO else config.ckpt_path
+            config.ckpt_path = checkpoint_to_resume(given, root)
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; jsonargparse wraps their errors, the user sees ours."""
@@ -227,6 +234,7 @@ class BioteCLI(LightningCLI):
         # In a log file a bar is a heap of fragments: there, Throughput writes lines instead.
         if config.get("enable_progress_bar") is None:
             config["enable_progress_bar"] = Console().is_terminal
+        config["plugins"] = _plugins(config)
         if config["enable_progress_bar"]:
             callbacks = [*callbacks, RichProgressBar()]
         trainer: Trainer = super()._instantiate_trainer(config, callbacks)
@@ -258,6 +266,34 @@ class BioteCLI(LightningCLI):
         """Results of the test that has run."""
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         return next(list(c.rows) for c in callbacks if isinstance(c, ResultsWriter))
+
+
+def _check_sharded_precision(trainer: Namespace) -> None:
+    """Refuse a precision of the trainer beside that of the sharded strategy.
+
+    Raises:
+        ConfigError: If there is one: it would gather float32 weights.
+    """
+    strategy = trainer.strategy
+    if not isinstance(strategy, Namespace) or not strategy.class_path.endswith("ShardedStrategy"):
+        return
+    if trainer.precision not in (None, 32, "32", "32-true"):
+        raise ConfigError(
+            f"{trainer.precision} beside ShardedStrategy",
+            where="trainer.precision",
+            mend="set it to 32-true, and trainer.strategy.init_args.precision to bf16 or float32",
+        )
+
+
+def _plugins(config: dict[str, Any]) -> list[Any] | None:
+    """The trainer's plugins, with one that reads checkpoints of sharded runs on one process."""
+    given = config.get("plugins") or []
+    plugins = list(given) if isinstance(given, list) else [given]
+    if isinstance(config.get("strategy"), ShardedStrategy):
+        return plugins or None  # it reads and writes by itself
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(AnyCheckpointIO())
+    return plugins
 
 
 def _own_error(error: BaseException) -> BioteError | None:

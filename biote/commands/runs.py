@@ -10,12 +10,14 @@ from typing import Final
 
 from biote.errors import CheckpointError, ConfigError
 from biote.tasks.results import PREDICTIONS_FILE, RESULTS_FILE
+from biote.tasks.sharding import is_sharded, recover
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS: Final = "checkpoints"
 _BEST: Final = "best"
 _LAST: Final = "last"
+AUTO: Final = "auto"
 
 
 def make_run_folder(root: Path) -> None:
@@ -97,10 +99,25 @@ def checkpoint_to_resume(given: str, root: Path) -> str:
     return _checked(path, "give the path of a checkpoint, or 'last' for the one in the run folder")
 
 
+def begins_anew(given: str | None, root: Path) -> bool:
+    """Whether a training run begins, and does not continue one.
+
+    Args:
+        given: Path, ``last``, ``auto`` (continue if there is something to continue), or null.
+        root: Run folder.
+    """
+    if given != AUTO:
+        return given is None
+    last = root / CHECKPOINTS / "last.ckpt"
+    recover(last)
+    return not last.exists()
+
+
 def _checked(path: Path, mend: str) -> str:
+    recover(path)
     if not path.exists():
         raise CheckpointError(f"no checkpoint {path}", where="--ckpt_path", mend=mend)
-    if path.is_file() and not zipfile.is_zipfile(path):
+    if not (is_sharded(path) if path.is_dir() else zipfile.is_zipfile(path)):
         raise CheckpointError(
             f"{path} is no checkpoint, or was cut off", where="--ckpt_path", mend=mend
         )

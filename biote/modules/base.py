@@ -6,8 +6,9 @@ import hashlib
 from abc import abstractmethod
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.optim import AdamW
@@ -16,10 +17,16 @@ from biote.batch import PackedBatch
 from biote.errors import CheckpointError, ConfigError
 from biote.modules.config import EncoderConfig
 from biote.modules.encoder import Encoder
+from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer
+from biote.modules.readout import Readout
 from biote.modules.schedule import OneCycle
+from biote.modules.sharding import shard
 from biote.modules.weights import load_encoder_config, load_encoder_weights
 from biote.version import __version__
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 EncoderWeights = Literal["pretrained", "random"]
 _CHECKPOINT_KEY = "biote"
@@ -105,8 +112,12 @@ class EncoderModule(LightningModule):
         return "pre-trained encoder" if self.starts_pretrained else "random encoder"
 
     @abstractmethod
-    def build(self) -> None:
-        """Build what the task adds to the encoder; called once, after the encoder is there."""
+    def build(self) -> Head | Readout:
+        """Build what the task adds to the encoder; called once, after the encoder is there.
+
+        Its weights are given their values afterwards, because a sharded model has none until it
+        is sharded.
+        """
 
     @abstractmethod
     def progress(self, batch: PackedBatch) -> float:
@@ -120,11 +131,41 @@ class EncoderModule(LightningModule):
         """Build the model once; Lightning calls this before it loads a checkpoint."""
         if self.encoder is not None:
             return
-        self.encoder = Encoder(self.encoder_config, self.vocab_size, seed=self.init_seed)
-        self.build()
+        mesh = self._mesh()
+        if mesh is None:
+            self.encoder = Encoder(self.encoder_config, self.vocab_size, seed=self.init_seed)
+            added = self.build()
+        else:
+            with torch.device("meta"):
+                self.encoder = Encoder(self.encoder_config, self.vocab_size)
+                added = self.build()
+            strategy: Any = self.trainer.strategy
+            shard(
+                self.encoder,
+                [added],
+                mesh=mesh,
+                param_dtype=getattr(strategy, "param_dtype", torch.float32),
+                device=strategy.root_device,
+            )
+            self.encoder.reset_parameters(seed=self.init_seed)
+        added.reset_parameters(seed=self.init_seed)
         if self.starts_pretrained:
             assert self._folder is not None
             self.load_pretrained(self._folder)
+
+    def _mesh(self) -> DeviceMesh | None:
+        """The processes that the weights are divided among; null where each holds all of them."""
+        meshes: Any = self._device_mesh
+        if meshes is None:
+            return None
+        if meshes["tensor_parallel"].size() > 1:
+            raise ConfigError(
+                "tensor parallelism is not there: no layer is cut in parts",
+                where="trainer.strategy",
+                mend="use ShardedStrategy, which divides the weights among all processes",
+            )
+        mesh: DeviceMesh = meshes["data_parallel"]
+        return mesh
 
     def load_pretrained(self, folder: Path) -> None:
         """Load what the task takes from an encoder folder.

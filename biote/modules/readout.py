@@ -56,6 +56,14 @@ class Readout(nn.Module):
         """Normal weights, zero bias."""
         return Initial(std=self._std if name == "weight" else 0.0)
 
+    def reset_parameters(self, *, seed: int) -> None:
+        """Give every weight its initial value, also after ``to_empty`` from the meta device.
+
+        Args:
+            seed: With a parameter's name it decides the parameter's values.
+        """
+        initialise(self, seed=seed)
+
     def forward(self, states: Tensor) -> Tensor:
         """Read outputs.
 

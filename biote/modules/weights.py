@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from biote.modules.config import EncoderConfig
 from biote.modules.encoder import Encoder
 from biote.modules.initialisation import assign
 from biote.modules.readout import Readout
+from biote.modules.sharding import whole_tensors
 from biote.version import __version__
 
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -67,8 +68,11 @@ def save_encoder(
     readout: Readout | None,
     tokenizer_fingerprint: str,
     extra: Mapping[str, Any],
+    writes: bool = True,
 ) -> None:
     """Write an encoder; each file is whole or not there, the configuration last.
+
+    Where it is sharded, every process has to call this, and one of them writes.
 
     Args:
         folder: Where to write; made if it is not there.
@@ -76,12 +80,15 @@ def save_encoder(
         readout: Language-model readout, or None to leave it out.
         tokenizer_fingerprint: Fingerprint of the tokenizer the weights belong to.
         extra: More to write down, as JSON.
+        writes: Whether this process writes.
     """
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in _named_tensors(encoder, readout).items()
-    }
-    fingerprint = _fingerprint(tensors.items())
+    tensors = {}
+    for name, tensor in _whole_tensors(encoder, readout):
+        if writes:  # the others need not hold what they help to gather
+            tensors[name] = tensor.detach().cpu().contiguous()
+    if not writes:
+        return
+    fingerprint = _fingerprint(sorted(tensors.items()))
     content = {
         "format_version": FORMAT_VERSION,
         "biote_version": __version__,
@@ -195,6 +202,8 @@ def load_encoder_weights(folder: Path, encoder: Encoder, readout: Readout | None
 def weights_fingerprint(source: nn.Module | Path) -> str:
     """SHA-256 over names, dtypes, shapes and values of weights, in order of name.
 
+    Of a sharded module every process has to ask.
+
     Args:
         source: Module, or an encoder folder (its names begin with ``encoder.``, ``readout.``).
 
@@ -202,19 +211,27 @@ def weights_fingerprint(source: nn.Module | Path) -> str:
         CheckpointError: If the folder's weights are missing or damaged.
     """
     if isinstance(source, nn.Module):
-        return _fingerprint(source.state_dict().items())
+        return _fingerprint(whole_tensors(source))
     with _opened(source / WEIGHTS_FILE) as weights:
-        return _fingerprint((name, weights.get_tensor(name)) for name in weights.keys())
+        return _fingerprint((name, weights.get_tensor(name)) for name in sorted(weights.keys()))
 
 
-def _fingerprint(tensors: Any) -> str:
+def _fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Hash tensors, sorted by name, of which no more than one is held."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors, key=lambda item: item[0]):
+    for name, tensor in tensors:
         header = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
         digest.update(header.encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _whole_tensors(encoder: Encoder, readout: Readout | None) -> Iterator[tuple[str, Tensor]]:
+    for prefix, module in (("encoder", encoder), ("readout", readout)):
+        if module is not None:
+            for name, tensor in whole_tensors(module):
+                yield f"{prefix}.{name}", tensor
 
 
 def _named_tensors(encoder: Encoder, readout: Readout | None) -> dict[str, Tensor]:

@@ -98,7 +98,7 @@ class ClassificationTask(EncoderModule):
                 mend="use RegressionTask for numbers, MaskedLMTask for pre-training",
             )
 
-    def build(self) -> None:
+    def build(self) -> Head:
         self.head = build_fitting_head(
             self._head_factory,
             self.encoder_config.width,
@@ -106,7 +106,7 @@ class ClassificationTask(EncoderModule):
             level=_LEVEL,
             task="ClassificationTask",
         )
-        self.head.reset_parameters(seed=self.init_seed)
+        return self.head
 
     def describe(self) -> dict[str, Any]:
         return {"head": self.head_name, "n_outputs": self.n_outputs}

@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from biote.modules.base import EncoderModule
 from biote.modules.readout import Readout
 from biote.modules.weights import save_encoder
+from biote.tasks.sharding import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class EncoderExport(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export the best weights, or the last ones where none were validated."""
         fast_dev_run: Any = getattr(trainer, "fast_dev_run", False)
-        if self._folder is None or not trainer.is_global_zero or fast_dev_run:
+        if self._folder is None or fast_dev_run:
             return
         task, data = pl_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(task, EncoderModule)
@@ -41,8 +41,7 @@ class EncoderExport(Callback):
         last = {name: value.clone() for name, value in task.state_dict().items()}
         extra: dict[str, Any] = {"trained_steps": trainer.global_step, "selection": "last"}
         if best is not None:
-            checkpoint = torch.load(best, map_location="cpu", weights_only=True)
-            task.load_state_dict(checkpoint["state_dict"])
+            checkpoint = load_weights(task, best)
             extra = {"trained_steps": checkpoint["global_step"], "selection": "best"}
         readout = getattr(task, "readout", None)
         folder = Path(trainer.default_root_dir) / self._folder
@@ -52,9 +51,12 @@ class EncoderExport(Callback):
             readout=readout if isinstance(readout, Readout) else None,
             tokenizer_fingerprint=data.tokenizer.fingerprint,
             extra=extra,
+            writes=trainer.is_global_zero,
         )
-        data.tokenizer.save(folder)
         task.load_state_dict(last)
+        if not trainer.is_global_zero:
+            return
+        data.tokenizer.save(folder)
         logger.info("Encoder (%s weights) written to %s.", extra["selection"], folder)
 
 
@@ -62,5 +64,5 @@ def _best_checkpoint(trainer: Trainer) -> Path | None:
     callback = trainer.checkpoint_callback
     if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
         path = Path(callback.best_model_path)
-        return path if path.is_file() else None
+        return path if path.exists() else None
     return None

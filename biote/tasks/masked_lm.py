@@ -16,7 +16,6 @@ from biote.batch import MaskedBatch, PackedBatch
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule, summed_loss
 from biote.modules.config import EncoderConfig
-from biote.modules.initialisation import initialise
 from biote.modules.mup import PretrainingOptimizer
 from biote.modules.readout import PRETRAINING_BASE_WIDTH, Readout
 from biote.modules.schedule import OneCycle
@@ -98,7 +97,7 @@ class MaskedLMTask(EncoderModule):
                 mend="MaskedLMTask takes PretrainingDataModule",
             )
 
-    def build(self) -> None:
+    def build(self) -> Readout:
         self.readout = Readout(
             self.encoder_config.width,
             self.vocab_size,
@@ -106,7 +105,7 @@ class MaskedLMTask(EncoderModule):
             bias=False,
             std=_READOUT_STD,
         )
-        initialise(self.readout, seed=self.init_seed)
+        return self.readout
 
     def load_pretrained(self, folder: Path) -> None:
         assert self.encoder is not None

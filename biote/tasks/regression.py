@@ -108,7 +108,7 @@ class RegressionTask(EncoderModule):
         self.target_mean.copy_(torch.from_numpy(mean))
         self.target_std.copy_(torch.from_numpy(deviation))
 
-    def build(self) -> None:
+    def build(self) -> Head:
         self.head = build_fitting_head(
             self._head_factory,
             self.encoder_config.width,
@@ -116,7 +116,7 @@ class RegressionTask(EncoderModule):
             level=_LEVEL,
             task="RegressionTask",
         )
-        self.head.reset_parameters(seed=self.init_seed)
+        return self.head
 
     def describe(self) -> dict[str, Any]:
         return {"head": self.head_name, "n_outputs": self.n_outputs}

@@ -223,11 +223,11 @@ class ResultsWriter(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the scores of the task and the predictions they were computed from."""
         self._write_predictions(trainer, pl_module)
+        fingerprint = weights_fingerprint(pl_module)
         if not trainer.is_global_zero:
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         task: Any = pl_module
-        fingerprint = weights_fingerprint(pl_module)
         self.rows = [
             ResultRow(
                 benchmark=data.benchmark,

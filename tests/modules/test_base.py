@@ -47,9 +47,10 @@ class Task(EncoderModule):
         self.built = 0
         self.share = 0.0
 
-    def build(self) -> None:
+    def build(self) -> SequenceHead:
         self.built += 1
         self.head = SequenceHead(self.encoder_config.width, 1)
+        return self.head
 
     def progress(self, batch: PackedBatch) -> float:
         return self.share
@@ -219,3 +220,13 @@ def test_a_checkpoint_of_something_else_is_refused(tiny: EncoderConfig) -> None:
             task.on_load_checkpoint(checkpoint)
     with pytest.raises(CheckpointError, match="not a checkpoint of biote"):
         attached(Task(tiny)).on_load_checkpoint({"state_dict": {}})
+
+
+def test_tensor_parallelism_is_refused(tiny: EncoderConfig) -> None:
+    task = attached(Task(tiny))
+    task._device_mesh = {  # type: ignore[assignment]
+        "tensor_parallel": SimpleNamespace(size=lambda: 2),
+        "data_parallel": SimpleNamespace(size=lambda: 1),
+    }
+    with pytest.raises(ConfigError, match="tensor parallelism"):
+        task.configure_model()

@@ -21,8 +21,9 @@ ROWS = 25
 """Training rows: steps of 8, 8, 8 and 1, in the last of which one process has nothing to do."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", params=["ddp", "sharded"])
 def outputs(
+    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     make_table: Callable[..., TableDataModule],
     corpora: list[Path],
@@ -43,7 +44,7 @@ def outputs(
         "GLOO_SOCKET_IFNAME": "lo",
         "OMP_NUM_THREADS": "1",
     }
-    arguments = [sys.executable, str(SCRIPT), *map(str, [table, *corpora, two])]
+    arguments = [sys.executable, str(SCRIPT), *map(str, [request.param, table, *corpora, two])]
     ranks = [
         subprocess.Popen(
             arguments,
@@ -83,6 +84,22 @@ def test_weights_do_not_depend_on_the_number_of_processes(
         if name.startswith(("encoder.", "readout.", "head.", "target_")):
             for other in (first, second):
                 torch.testing.assert_close(other["weights"][name], value, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("job", ["pretrain", "accumulate"])
+def test_losses_do_not_depend_on_the_number_of_processes(
+    outputs: tuple[Path, Path], job: str
+) -> None:
+    one, *ranks = load(outputs[0], job), load(outputs[1], job), load(outputs[1], job, 1)
+    accumulated = 2 if job == "accumulate" else 1
+    assert one["steps"] >= 20
+    assert len(one["losses"]) == one["steps"] * accumulated
+    for step in range(one["steps"]):
+        micro = slice(step * accumulated, (step + 1) * accumulated)
+        # Lightning divides by the accumulated batches, and the processes are averaged.
+        whole = sum(one["losses"][micro])
+        shares = [sum(rank["losses"][micro]) for rank in ranks]
+        assert sum(shares) / 2 == pytest.approx(whole, abs=1e-5)
 
 
 @pytest.mark.parametrize("job", ["pretrain", "accumulate"])

@@ -1,7 +1,7 @@
 """Runs that must not depend on the number of processes.
 
 ``test_two_processes.py`` runs this file in two processes that together are one run, and once by
-itself: ``python two_processes.py TABLE CORPUS CORPUS OUTPUT``, with the environment of torchrun.
+itself: ``python two_processes.py STRATEGY TABLE CORPUS CORPUS OUTPUT``, with the environment of torchrun.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from biote.modules.config import EncoderConfig
 from biote.modules.heads import SequenceHead
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer
 from biote.tasks import ClassificationTask, MaskedLMTask, RegressionTask
+from biote.modules.sharding import whole_tensors
 from biote.tasks.results import ResultsWriter
+from biote.tasks.sharding import ShardedStrategy
 
 ENCODER = EncoderConfig(width=16, layers=2, heads=2, context=64)
 # A large eps keeps rounding from deciding the direction of a step.
@@ -45,11 +47,17 @@ class Seen(Callback):
         self.losses.append(float(arguments[2]["loss"]))
 
 
-def trainer(folder: Path, *callbacks: Callback, world: int, **options: Any) -> Trainer:
+def _strategy(name: str) -> Any:
+    return ShardedStrategy("float32") if name == "sharded" else name
+
+
+def trainer(
+    folder: Path, *callbacks: Callback, world: int, strategy: str, **options: Any
+) -> Trainer:
     return Trainer(
         accelerator="cpu",
         devices=world,
-        strategy="ddp" if world > 1 else "auto",
+        strategy=_strategy(strategy),
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -68,11 +76,13 @@ def keep(folder: Path, what: dict[str, Any]) -> None:
     torch.save(what, folder / f"rank{os.environ.get('RANK', '0')}.pt")
 
 
-def pretrain(folder: Path, corpora: list[Path], *, world: int, accumulate: int) -> None:
+def pretrain(
+    folder: Path, corpora: list[Path], *, world: int, strategy: str, accumulate: int
+) -> None:
     data = PretrainingDataModule(
         [CorpusSource(folder=corpus) for corpus in corpora],
         48,
-        tokens=1_500,
+        tokens=6_000,
         tokens_per_step=280,
         validation_tokens=400,
     )
@@ -82,7 +92,14 @@ def pretrain(folder: Path, corpora: list[Path], *, world: int, accumulate: int) 
         vocab_size=data.vocab_size,
     )
     seen = Seen()
-    run = trainer(folder, seen, world=world, max_epochs=1, accumulate_grad_batches=accumulate)
+    run = trainer(
+        folder,
+        seen,
+        world=world,
+        strategy=strategy,
+        max_epochs=1,
+        accumulate_grad_batches=accumulate,
+    )
     run.fit(model, datamodule=data)
     summaries = {(kind, str(m)): summary for (kind, m), summary in model.summaries().items()}
     keep(
@@ -90,14 +107,20 @@ def pretrain(folder: Path, corpora: list[Path], *, world: int, accumulate: int) 
         {
             "steps": run.global_step,
             "masked": seen.masked,
-            "weights": model.state_dict(),
+            "losses": seen.losses,
+            "weights": dict(whole_tensors(model)),
             "summaries": {name: vars(summary) for name, summary in summaries.items()},
         },
     )
 
 
 def finetune(
-    folder: Path, table: Path, *, world: int, kind: Literal["regression", "classification"]
+    folder: Path,
+    table: Path,
+    *,
+    world: int,
+    strategy: str,
+    kind: Literal["regression", "classification"],
 ) -> None:
     regression = kind == "regression"
     data = TableDataModule(
@@ -124,10 +147,10 @@ def finetune(
         ENCODER, **options
     )  # fmt: skip
     seen = Seen()
-    run = trainer(folder, seen, ResultsWriter(), world=world, max_epochs=2)
+    run = trainer(folder, seen, ResultsWriter(), world=world, strategy=strategy, max_epochs=2)
     run.fit(model, datamodule=data)
     validated = {name: float(value) for name, value in run.callback_metrics.items()}
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    weights = {name: value.clone() for name, value in whole_tensors(model)}
     run.test(model, datamodule=data, verbose=False)
     keep(
         folder,
@@ -141,14 +164,18 @@ def finetune(
     )
 
 
-def run_all(table: Path, corpora: list[Path], output: Path, *, world: int) -> None:
-    pretrain(output / "pretrain", corpora, world=world, accumulate=1)
-    pretrain(output / "accumulate", corpora, world=world, accumulate=2)
-    finetune(output / "regression", table, world=world, kind="regression")
-    finetune(output / "classification", table, world=world, kind="classification")
+def run_all(
+    table: Path, corpora: list[Path], output: Path, *, world: int, strategy: str = "auto"
+) -> None:
+    how: dict[str, Any] = {"world": world, "strategy": strategy}
+    pretrain(output / "pretrain", corpora, accumulate=1, **how)
+    pretrain(output / "accumulate", corpora, accumulate=2, **how)
+    finetune(output / "regression", table, kind="regression", **how)
+    finetune(output / "classification", table, kind="classification", **how)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    paths = [Path(argument) for argument in sys.argv[1:]]
-    run_all(paths[0], paths[1:-1], paths[-1], world=int(os.environ["WORLD_SIZE"]))
+    chosen, *paths = sys.argv[1:]
+    table, *corpora, output = map(Path, paths)
+    run_all(table, corpora, output, world=int(os.environ["WORLD_SIZE"]), strategy=chosen)

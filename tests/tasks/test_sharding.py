@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from biote.cli import main
+from biote.modules.config import EncoderConfig
+from biote.modules.encoder import Encoder
+from biote.tasks.sharding import exchange, is_sharded, recover
+
+STRATEGY = {
+    "class_path": "biote.tasks.sharding.ShardedStrategy",
+    "init_args": {"precision": "float32"},
+}
+
+
+def options(corpora: list[Path], run: Path, *more: str) -> list[str]:
+    sources = [{"folder": str(folder), "weight": 0.5} for folder in corpora]
+    return [
+        "fit", "--config", "demo/pretrain.yaml",
+        "--model.encoder", '{"width": 16, "layers": 2, "heads": 2, "context": 48}',
+        "--model.optimizer.eps", "1e-3",
+        "--data.corpora", json.dumps(sources),
+        "--data.context", "48",
+        "--data.tokens", "6000",
+        "--data.tokens_per_step", "280",
+        "--data.validation_tokens", "400",
+        "--trainer.val_check_interval", "5",
+        "--last_checkpoint.every_n_train_steps", "1",
+        "--trainer.default_root_dir", str(run),
+        "--trainer.enable_progress_bar", "false",
+        *more,
+    ]  # fmt: skip
+
+
+def fit(arguments: list[str], *, world: int) -> None:
+    """Train on one process, or on two that hold a part of the weights each."""
+    if world == 1:
+        assert main(arguments) == 0
+        return
+    arguments = [*arguments, "--trainer.devices", "2", "--trainer.strategy", json.dumps(STRATEGY)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "biote",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+    }
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "biote", *arguments],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        texts = [rank.communicate(timeout=120)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    for rank, text in zip(ranks, texts, strict=True):
+        assert rank.returncode == 0, text
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "encoder" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(corpora: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run on one process."""
+    run = tmp_path_factory.mktemp("whole")
+    fit(options(corpora, run), world=1)
+    return run
+
+
+def test_a_run_goes_on_in_another_number_of_processes(
+    corpora: list[Path], whole: Path, tmp_path: Path
+) -> None:
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    for world, steps in ((2, "7"), (1, "13"), (2, "-1")):
+        more = ["--trainer.max_steps", steps, "--ckpt_path", "auto"]
+        fit(options(corpora, tmp_path, *more), world=world)
+        assert is_sharded(last) if world == 2 else last.is_file()
+        assert sorted(path.name for path in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
+    expected = weights(whole)
+    for name, value in weights(tmp_path).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-5)
+    stored = torch.load(last / "meta.pt", weights_only=True)
+    assert stored["global_step"] >= 20
+    # One process evaluates what two have written.
+    arguments = options(corpora, tmp_path)[1:]
+    evaluated = tmp_path / "evaluated"
+    arguments[arguments.index(str(tmp_path))] = str(evaluated)
+    assert main(["validate", *arguments, "--ckpt_path", str(last)]) == 0
+
+
+def test_half_precision_computes_with_master_weights_in_float32(
+    corpora: list[Path], whole: Path, tmp_path: Path
+) -> None:
+    strategy = STRATEGY | {"init_args": {"precision": "bf16"}}
+    more = ["--trainer.strategy", json.dumps(strategy)]
+    with pytest.MonkeyPatch.context() as patch:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            patch.setenv("MASTER_PORT", str(free.getsockname()[1]))
+        patch.setenv("MASTER_ADDR", "127.0.0.1")
+        fit(options(corpora, tmp_path, *more), world=1)
+    torch.distributed.destroy_process_group()
+    found, expected = weights(tmp_path), weights(whole)
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert any(not torch.equal(found[name], expected[name]) for name in found)
+    change = sum(float((found[name] - expected[name]).abs().mean()) for name in found) / len(found)
+    fresh = Encoder(EncoderConfig(width=16, layers=2, heads=2, context=48), 49)
+    learnt = [
+        float((expected[f"encoder.{name}"] - value).abs().mean())
+        for name, value in fresh.state_dict().items()
+    ]
+    assert change < 0.2 * sum(learnt) / len(learnt)
+
+
+@pytest.mark.parametrize("stopped", ["before", "between"])
+def test_a_checkpoint_is_there_wherever_the_exchange_is_stopped(
+    tmp_path: Path, stopped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = tmp_path / "last.ckpt", tmp_path / "last.ckpt.new"
+    for folder, text in ((path, "old"), (new, "new")):
+        folder.mkdir()
+        (folder / "content").write_text(text)
+    rename = Path.rename
+    renamed: list[Path] = []
+
+    def killed(self: Path, target: Path) -> Path:
+        if len(renamed) == (0 if stopped == "before" else 1):
+            raise KeyboardInterrupt
+        renamed.append(self)
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            exchange(new, path)
+    recover(path)
+    assert (path / "content").read_text() == "old"
+    exchange(new, path)
+    assert (path / "content").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_second_precision_is_refused(
+    corpora: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--trainer.strategy", json.dumps(STRATEGY), "--trainer.precision", "bf16-mixed"]
+    assert main(options(corpora, tmp_path, *more)) == 2
+    assert "trainer.precision: bf16-mixed beside ShardedStrategy" in capsys.readouterr().err
