@@ -33,6 +33,7 @@ from biote.tasks.checkpointing import LastCheckpoint
 from biote.tasks.export import EncoderExport
 from biote.tasks.results import ResultRow, ResultsWriter
 from biote.tasks.sharding import AnyCheckpointIO, ShardedStrategy
+from biote.tasks.stopping import StopOnSignal
 from biote.tasks.throughput import Throughput
 
 logger = logging.getLogger(__name__)
@@ -237,6 +238,8 @@ class BioteCLI(LightningCLI):
         config["plugins"] = _plugins(config)
         if config["enable_progress_bar"]:
             callbacks = [*callbacks, RichProgressBar()]
+        if self._command == "fit":
+            callbacks = [*callbacks, StopOnSignal()]
         trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
 

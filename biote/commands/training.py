@@ -14,6 +14,9 @@ from biote.commands.tables import print_masked_lm, print_results
 from biote.datamodules.base import LabelledDataModule
 from biote.errors import ConfigError
 from biote.tasks.masked_lm import MaskedLMTask
+from biote.tasks.stopping import Stopped
+
+logger = logging.getLogger(__name__)
 
 
 def run(command: str, arguments: list[str]) -> None:
@@ -29,6 +32,9 @@ def run(command: str, arguments: list[str]) -> None:
     _quiet()
     try:
         cli = BioteCLI(command, arguments)
+    except Stopped as stopped:
+        logger.info("%s. Go on with --ckpt_path last.", stopped)
+        return
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())) from error
     if not cli.trainer.is_global_zero:

@@ -8,6 +8,7 @@ No backend builds a mask: a group sees itself because only its own tokens are mu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -76,15 +77,17 @@ class Attention(nn.Module):
 
     Args:
         config: Sizes of the encoder.
+        dropout: Share of the attention weights dropped in training.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, dropout: float = 0.0) -> None:
         super().__init__()
         std = config.width**-0.5
         self.qkv = HiddenLinear(config.width, 3 * config.width, std=std)
         self.out = HiddenLinear(config.width, config.width, std=std)
         self._heads = config.heads
         self._backend: AttentionBackend = config.attention
+        self._dropout = dropout
 
     def forward(
         self, states: Tensor, layout: GroupLayout, *, with_maps: bool = False
@@ -103,34 +106,45 @@ class Attention(nn.Module):
             ConfigError: If the backend cannot run on this device or in this precision.
         """
         queries, keys, values = rotate_projection(self.qkv(states), layout.table, self._heads)
-        backend = "explicit" if with_maps else select_backend(self._backend, queries)
+        dropout = self._dropout if self.training else 0.0
+        backend = (
+            "explicit" if with_maps else select_backend(self._backend, queries, dropout=dropout)
+        )
         maps: Maps | None = None
         if backend == "varlen":
             mixed = attend_varlen(queries, keys, values, layout)
         elif backend == "sdpa":
-            mixed = attend_sdpa(queries, keys, values, layout)
+            mixed = _SDPA(queries, keys, values, layout, dropout=dropout)
         else:
-            mixed, maps = attend_explicit(queries, keys, values, layout)
+            mixed, maps = _EXPLICIT(queries, keys, values, layout, dropout=dropout)
         update: Tensor = self.out(mixed.flatten(-2))  # (T, D)
         return update, maps if with_maps else None
 
 
 def select_backend(
-    wanted: AttentionBackend, queries: Tensor
+    wanted: AttentionBackend, queries: Tensor, *, dropout: float = 0.0
 ) -> Literal["varlen", "sdpa", "explicit"]:
     """Choose the backend for a device and precision.
 
     Args:
         wanted: Backend of the configuration.
         queries: Rotated queries, (T, H, d).
+        dropout: Share of attention weights to drop, which the varlen kernel cannot.
 
     Raises:
         ConfigError: If ``varlen`` is asked for where its kernel cannot run.
     """
+    if wanted == "varlen" and dropout:
+        raise ConfigError(
+            "the varlen kernel drops no attention weights",
+            where="model.dropout.attention",
+            mend="set it to 0, or model.encoder.attention to sdpa",
+        )
     runs_varlen = (
         queries.device.type == "cuda"
         and queries.dtype in _VARLEN_DTYPES
         and queries.shape[-1] in _VARLEN_HEAD_WIDTHS
+        and not dropout
     )
     if wanted == "auto":
         return "varlen" if runs_varlen else "sdpa"
@@ -170,22 +184,44 @@ def attend_varlen(queries: Tensor, keys: Tensor, values: Tensor, layout: GroupLa
     return mixed
 
 
-def attend_sdpa(queries: Tensor, keys: Tensor, values: Tensor, layout: GroupLayout) -> Tensor:
-    """Attend with a fused kernel, one group after another; see `attend_varlen`."""
+def attend_sdpa(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    layout: GroupLayout,
+    *,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attend with a fused kernel, one group after another; see `attend_varlen`.
+
+    Args:
+        queries: Rotated and scaled queries, (T, H, d).
+        keys: Rotated keys, (T, H, d).
+        values: Values, (T, H, d).
+        layout: Layout of the batch.
+        dropout: Share of the attention weights to drop.
+    """
     mixed = [
-        functional.scaled_dot_product_attention(*group).squeeze(0).transpose(0, 1)
+        functional.scaled_dot_product_attention(*group, dropout_p=dropout)
+        .squeeze(0)
+        .transpose(0, 1)
         for group in _groups(queries, keys, values, layout)
     ]
     return torch.cat(mixed)  # (T, H, d)
 
 
 def attend_explicit(
-    queries: Tensor, keys: Tensor, values: Tensor, layout: GroupLayout
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    layout: GroupLayout,
+    *,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, Maps]:
-    """Attend through the whole map of every group; see `attend_varlen`.
+    """Attend through the whole map of every group; see `attend_sdpa`.
 
     Returns:
-        (T, H, d) and the maps.
+        (T, H, d) and the maps, nothing of them dropped.
     """
     scale = queries.shape[-1] ** -0.5
     mixed, maps = [], []
@@ -193,6 +229,8 @@ def attend_explicit(
         scores = (query.float() @ key.float().mT).squeeze(0) * scale  # (H, n, n)
         attention = scores.float().softmax(-1)  # under autocast the product is half precision
         maps.append(attention)
+        if dropout:
+            attention = functional.dropout(attention, dropout)
         mixed.append((attention.to(value.dtype) @ value.squeeze(0)).transpose(0, 1))
     return torch.cat(mixed), tuple(maps)
 
@@ -211,3 +249,8 @@ def _groups(
         for tensor in (queries, keys, values)
     ]
     return list(zip(*parts, strict=True))
+
+
+# Loops over groups, which a compiler would unroll for every batch anew.
+_SDPA: Callable[..., Tensor] = torch.compiler.disable(attend_sdpa)
+_EXPLICIT: Callable[..., tuple[Tensor, Maps]] = torch.compiler.disable(attend_explicit)

@@ -15,7 +15,7 @@ from torch.optim import AdamW
 
 from biote.batch import PackedBatch
 from biote.errors import CheckpointError, ConfigError
-from biote.modules.config import EncoderConfig
+from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.encoder import Encoder
 from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer
@@ -45,6 +45,8 @@ class EncoderModule(LightningModule):
         schedule: Learning rate over the run.
         vocab_size: Number of token ids; the datamodule gives it.
         init_seed: Chooses the random weights.
+        dropout: What is dropped in training.
+        compute: How the layers are computed.
 
     Raises:
         ConfigError: If not exactly one of ``encoder`` and ``encoder_checkpoint`` is given.
@@ -64,6 +66,8 @@ class EncoderModule(LightningModule):
         schedule: OneCycle,
         vocab_size: int,
         init_seed: int,
+        dropout: Dropout = Dropout(),  # noqa: B008 - frozen
+        compute: Compute = Compute(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         if (encoder is None) == (encoder_checkpoint is None):
@@ -92,6 +96,8 @@ class EncoderModule(LightningModule):
         self.optimizer_settings = optimizer
         self.schedule = schedule
         self.init_seed = init_seed
+        self.dropout = dropout
+        self.compute = compute
         self.encoder: Encoder | None = None
         self.training_config = ""
         """The configuration the weights were or are trained with, as YAML; checkpointed."""
@@ -133,11 +139,13 @@ class EncoderModule(LightningModule):
             return
         mesh = self._mesh()
         if mesh is None:
-            self.encoder = Encoder(self.encoder_config, self.vocab_size, seed=self.init_seed)
+            self.encoder = Encoder(
+                self.encoder_config, self.vocab_size, seed=self.init_seed, dropout=self.dropout
+            )
             added = self.build()
         else:
             with torch.device("meta"):
-                self.encoder = Encoder(self.encoder_config, self.vocab_size)
+                self.encoder = Encoder(self.encoder_config, self.vocab_size, dropout=self.dropout)
                 added = self.build()
             strategy: Any = self.trainer.strategy
             shard(
@@ -178,6 +186,11 @@ class EncoderModule(LightningModule):
         """
         assert self.encoder is not None
         load_encoder_weights(folder, self.encoder)
+
+    def on_train_start(self) -> None:
+        """Prepare the layers for the device they have come to."""
+        assert self.encoder is not None
+        self.encoder.configure(self.compute, self.device)
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end: the schedule is a function of how much of it is done.
@@ -223,6 +236,12 @@ class EncoderModule(LightningModule):
 
     def on_train_batch_start(self, batch: PackedBatch, batch_idx: int) -> None:
         """Set the learning rate of every group: the schedule is a function of progress alone."""
+        if self.dropout.any:
+            # A function of the place in the run: a run that goes on drops what it would have.
+            part = batch_idx % self.trainer.accumulate_grad_batches
+            place = f"{self.init_seed} {self.trainer.global_step} {part} {self.global_rank}"
+            digest = hashlib.blake2b(place.encode(), digest_size=8).digest()
+            torch.manual_seed(int.from_bytes(digest, "little"))
         factor = self.schedule.factor(self.progress(batch))
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)

@@ -71,5 +71,51 @@ class EncoderConfig:
         return self.width // self.heads
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Shares of features that are set to 0 in training, at random.
+
+    What is dropped is a function of the run's seed and the step, so a resumed run drops the same.
+
+    Raises:
+        ConfigError: If a share is not from 0 to below 1.
+    """
+
+    embedding: float = 0.0
+    """Of the token embeddings."""
+
+    attention: float = 0.0
+    """Of the weights with which a token attends to others; not with the varlen backend."""
+
+    residual: float = 0.0
+    """Of what attention and feed-forward layers add to the states."""
+
+    def __post_init__(self) -> None:
+        for name in ("embedding", "attention", "residual"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{getattr(self, name)} cannot be used",
+                    where=f"model.dropout.{name}",
+                    mend="give a number from 0 to below 1",
+                )
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is dropped."""
+        return bool(self.embedding or self.attention or self.residual)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How the layers of an encoder are computed; no result depends on it beyond rounding."""
+
+    compile: bool | None = None
+    """Whether every block is compiled; null compiles on GPUs."""
+
+    activation_checkpointing: bool = False
+    """Whether the inner states of a block are computed again in the backward pass rather than
+    kept: less memory for a third more work."""
+
+
 def _error(name: str, value: object, mend: str) -> ConfigError:
     return ConfigError(f"{value} cannot be used", where=f"model.encoder.{name}", mend=mend)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from biote.batch import PackedBatch
 from biote.modules.attention import Maps, group_layout_of
 from biote.modules.block import Block
-from biote.modules.config import EncoderConfig
+from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.initialisation import TokenEmbedding, initialise
 from biote.modules.norm import Norm
 
@@ -26,18 +27,27 @@ class Encoder(nn.Module):
         config: Sizes.
         vocab_size: Number of token ids, V.
         seed: Decides the initial weights.
+        dropout: What is dropped in training.
 
     Source: paper, Methods (architecture); released checkpoints.
     """
 
-    def __init__(self, config: EncoderConfig, vocab_size: int, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: EncoderConfig,
+        vocab_size: int,
+        *,
+        seed: int = 0,
+        dropout: Dropout = Dropout(),  # noqa: B008 - frozen
+    ) -> None:
         super().__init__()
         self.config = config
         self.vocab_size = vocab_size
+        self._dropout = dropout.embedding
         device = torch.get_default_device()
         with torch.device("meta"):  # no layer draws weights of its own: they are drawn once, below
             self.embedding = TokenEmbedding(vocab_size, config.width)
-            self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+            self.blocks = nn.ModuleList(Block(config, dropout) for _ in range(config.layers))
             self.norm = Norm(config.width)
         if device.type != "meta":
             self.to_empty(device=device)
@@ -51,6 +61,18 @@ class Encoder(nn.Module):
         """
         initialise(self, seed=seed)
 
+    def configure(self, compute: Compute, device: torch.device) -> None:
+        """Choose how the layers are computed.
+
+        Args:
+            compute: What is asked for.
+            device: Device they are computed on.
+        """
+        compiled = device.type == "cuda" if compute.compile is None else compute.compile
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.configure(compiled=compiled, recomputes=compute.activation_checkpointing)
+
     def forward(self, batch: PackedBatch) -> Tensor:
         """Encode every group of a batch by itself.
 
@@ -62,6 +84,8 @@ class Encoder(nn.Module):
         """
         layout = group_layout_of(batch, self.config)
         states: Tensor = self.embedding(batch.ids)
+        if self.training and self._dropout:
+            states = functional.dropout(states, self._dropout)
         for block in self.blocks:
             states, _ = block(states, layout)
         normalised: Tensor = self.norm(states)

@@ -19,7 +19,7 @@ from torchmetrics.classification import (
 from biote.batch import LabelledBatch, PackedBatch
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule, EncoderWeights, summed_loss
-from biote.modules.config import EncoderConfig
+from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
 from biote.modules.schedule import OneCycle
@@ -42,6 +42,8 @@ class ClassificationTask(EncoderModule):
         n_outputs: Number of classes; the datamodule gives it.
         vocab_size: Number of token ids; the datamodule gives it.
         init_seed: Chooses the random weights.
+        dropout: What is dropped in training.
+        compute: How the layers are computed.
 
     Source: paper, Methods (GUE).
     """
@@ -60,6 +62,8 @@ class ClassificationTask(EncoderModule):
         n_outputs: int,
         vocab_size: int,
         init_seed: int = 0,
+        dropout: Dropout = Dropout(),  # noqa: B008 - frozen
+        compute: Compute = Compute(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(
             encoder,
@@ -69,6 +73,8 @@ class ClassificationTask(EncoderModule):
             schedule=schedule,
             vocab_size=vocab_size,
             init_seed=init_seed,
+            dropout=dropout,
+            compute=compute,
         )
         width = self.encoder_config.width
         check_head(head, width, n_outputs, level=_LEVEL, task="ClassificationTask")

@@ -15,7 +15,7 @@ from torch.nn import functional
 from biote.batch import MaskedBatch, PackedBatch
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule, summed_loss
-from biote.modules.config import EncoderConfig
+from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.mup import PretrainingOptimizer
 from biote.modules.readout import PRETRAINING_BASE_WIDTH, Readout
 from biote.modules.schedule import OneCycle
@@ -41,6 +41,8 @@ class MaskedLMTask(EncoderModule):
         schedule: Learning rate over the token budget.
         vocab_size: Number of token ids; the datamodule gives it.
         init_seed: Chooses the random weights.
+        dropout: What is dropped in training.
+        compute: How the layers are computed.
 
     Source: paper, Methods (pre-training).
     """
@@ -65,6 +67,8 @@ class MaskedLMTask(EncoderModule):
         schedule: OneCycle = OneCycle(warmup=0.004),  # noqa: B008 - frozen
         vocab_size: int,
         init_seed: int = 0,
+        dropout: Dropout = Dropout(),  # noqa: B008 - frozen
+        compute: Compute = Compute(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(
             encoder,
@@ -74,6 +78,8 @@ class MaskedLMTask(EncoderModule):
             schedule=schedule,
             vocab_size=vocab_size,
             init_seed=init_seed,
+            dropout=dropout,
+            compute=compute,
         )
         # Masked tokens seen in training: what a guess from frequencies alone would know.
         counts = torch.zeros(len(MODALITIES), vocab_size, dtype=torch.int64)

@@ -125,3 +125,27 @@ def test_varlen_agrees_with_gradients(make_batch: MakeBatch) -> None:
         results.append((mixed.float(), gradient.float()))
     for one, other in zip(*results, strict=True):
         assert (one - other).norm() / other.norm() < 2e-2
+
+
+def test_varlen_drops_no_attention_weights() -> None:
+    with pytest.raises(ConfigError, match="the varlen kernel drops no attention weights"):
+        select_backend("varlen", torch.zeros(3, 2, 8), dropout=0.1)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "explicit"])
+def test_attention_weights_are_dropped_in_training_alone(
+    tiny: EncoderConfig, make_batch: MakeBatch, backend: AttentionBackend
+) -> None:
+    torch.manual_seed(0)
+    batch = make_batch([40])
+    config = dataclasses.replace(tiny, attention=backend)
+    states = torch.randn(40, tiny.width)
+    layout = group_layout_of(batch, config)
+    whole, dropping = Attention(config), Attention(config, 0.5)
+    dropping.load_state_dict(whole.state_dict())
+    expected = whole(states, layout)[0]
+    assert torch.equal(dropping.eval()(states, layout)[0], expected)
+    dropped = torch.stack([dropping.train()(states, layout)[0] for _ in range(300)])
+    assert not torch.allclose(dropped[0], expected)
+    # What is left is scaled up, so that the mean stays.
+    torch.testing.assert_close(dropped.mean(0), expected, rtol=0, atol=0.6 * expected.std().item())

@@ -41,8 +41,11 @@ def options(corpora: list[Path], run: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def fit(arguments: list[str], *, world: int) -> None:
-    """Train on one process, or on two that hold a part of the weights each."""
+def fit(arguments: list[str], *, world: int, stop_after: int | None = None) -> None:
+    """Train on one process, or on two that hold a part of the weights each.
+
+    After some step, if it is given, the second of the two is told to stop.
+    """
     if world == 1:
         assert main(arguments) == 0
         return
@@ -71,6 +74,11 @@ def fit(arguments: list[str], *, world: int) -> None:
         for rank in range(2)
     ]
     try:
+        if stop_after is not None:
+            assert ranks[0].stdout is not None
+            while not ranks[0].stdout.readline().startswith(f"step {stop_after},"):
+                assert ranks[0].poll() is None
+            ranks[1].terminate()
         texts = [rank.communicate(timeout=120)[0] for rank in ranks]
     finally:
         for rank in ranks:
@@ -110,6 +118,21 @@ def test_a_run_goes_on_in_another_number_of_processes(
     evaluated = tmp_path / "evaluated"
     arguments[arguments.index(str(tmp_path))] = str(evaluated)
     assert main(["validate", *arguments, "--ckpt_path", str(last)]) == 0
+
+
+def test_two_processes_stop_together_and_go_on_to_the_same_weights(
+    corpora: list[Path], tmp_path: Path
+) -> None:
+    more = ["--throughput.every_n_steps", "1", "--ckpt_path", "auto"]
+    whole, stopped = (options(corpora, tmp_path / name, *more) for name in ("whole", "stopped"))
+    fit(whole, world=2)
+    fit(stopped, world=2, stop_after=6)
+    rest = torch.load(tmp_path / "stopped/checkpoints/last.ckpt/meta.pt", weights_only=True)
+    assert 6 <= rest["global_step"] < 20
+    fit(stopped, world=2)
+    expected = weights(tmp_path / "whole")
+    for name, value in weights(tmp_path / "stopped").items():
+        assert torch.equal(value, expected[name]), name
 
 
 def test_half_precision_computes_with_master_weights_in_float32(

@@ -1,7 +1,8 @@
 """Runs that must not depend on the number of processes.
 
 ``test_two_processes.py`` runs this file in two processes that together are one run, and once by
-itself: ``python two_processes.py STRATEGY TABLE CORPUS CORPUS OUTPUT``, with the environment of torchrun.
+itself: ``python two_processes.py STRATEGY TABLE CORPUS CORPUS OUTPUT``, with the environment of
+torchrun.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from biote.datamodules.table import SequenceColumn, TableDataModule
 from biote.modules.config import EncoderConfig
 from biote.modules.heads import SequenceHead
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer
-from biote.tasks import ClassificationTask, MaskedLMTask, RegressionTask
 from biote.modules.sharding import whole_tensors
+from biote.tasks import ClassificationTask, MaskedLMTask, RegressionTask
 from biote.tasks.results import ResultsWriter
 from biote.tasks.sharding import ShardedStrategy
 
