@@ -12,6 +12,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from rich.console import Console
 
 import biote.datamodules
@@ -294,6 +295,9 @@ def _plugins(config: dict[str, Any]) -> list[Any] | None:
     plugins = list(given) if isinstance(given, list) else [given]
     if isinstance(config.get("strategy"), ShardedStrategy):
         return plugins or None  # it reads and writes by itself
+    for plugin in plugins:
+        if isinstance(plugin, AsyncCheckpointIO) and plugin.checkpoint_io is None:
+            plugin.checkpoint_io = AnyCheckpointIO()
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins.append(AnyCheckpointIO())
     return plugins

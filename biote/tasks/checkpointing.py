@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -22,3 +24,14 @@ class LastCheckpoint(ModelCheckpoint):
             every_n_train_steps=every_n_train_steps,
             enable_version_counter=False,
         )
+
+
+def finish_saving(trainer: Trainer) -> None:
+    """Wait for checkpoints that are being written while training goes on.
+
+    Args:
+        trainer: Trainer of the run.
+    """
+    io = getattr(trainer.strategy, "checkpoint_io", None)
+    if isinstance(io, AsyncCheckpointIO):
+        io.teardown()  # ends its thread; the next checkpoint begins another

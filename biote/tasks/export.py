@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from biote.modules.base import EncoderModule
 from biote.modules.readout import Readout
 from biote.modules.weights import save_encoder
+from biote.tasks.checkpointing import finish_saving
 from biote.tasks.sharding import load_weights
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class EncoderExport(Callback):
         task, data = pl_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(task, EncoderModule)
         assert task.encoder is not None
+        finish_saving(trainer)
         best = _best_checkpoint(trainer)
         last = {name: value.clone() for name, value in task.state_dict().items()}
         extra: dict[str, Any] = {"trained_steps": trainer.global_step, "selection": "last"}

@@ -12,7 +12,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import distributed
 
-from biote.tasks.checkpointing import LastCheckpoint
+from biote.tasks.checkpointing import LastCheckpoint, finish_saving
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class StopOnSignal(Callback):
             return
         path = last_checkpoint(trainer)
         trainer.save_checkpoint(path)
+        finish_saving(trainer)
         for chosen in trainer.loggers:
             chosen.save()
         raise Stopped(path, trainer.global_step)

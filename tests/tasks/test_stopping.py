@@ -40,13 +40,20 @@ def step_of(path: Path) -> int:
     return int(torch.load(path, weights_only=True)["global_step"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    ("number", "plugins"),
+    [
+        (signal.SIGTERM, "null"),
+        (signal.SIGUSR1, "lightning.pytorch.plugins.io.AsyncCheckpointIO"),
+    ],
+)
 def test_a_run_that_is_told_to_stop_goes_on_to_the_same_weights(
-    corpora: list[Path], tmp_path: Path, number: signal.Signals
+    corpora: list[Path], tmp_path: Path, number: signal.Signals, plugins: str
 ) -> None:
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    saving = ["--trainer.plugins", plugins]
     with subprocess.Popen(
-        [sys.executable, "-m", "biote", *options(corpora, stopped)],
+        [sys.executable, "-m", "biote", *options(corpora, stopped), *saving],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -67,7 +74,7 @@ def test_a_run_that_is_told_to_stop_goes_on_to_the_same_weights(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert main(options(corpora, stopped)) == 0
+        assert main([*options(corpora, stopped), *saving]) == 0
         assert main(options(corpora, whole)) == 0
     finally:
         torch.set_num_threads(threads)
