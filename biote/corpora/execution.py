@@ -158,7 +158,8 @@ def run_all(
     def collect(room_for: int) -> None:
         while len(pending) > room_for:
             finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
+            # What went well first: it is done also where another task of the same moment failed.
+            for future in sorted(finished, key=lambda future: future.exception() is not None):
                 done(pending.pop(future), future.result())
 
     try:

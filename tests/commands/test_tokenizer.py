@@ -62,6 +62,8 @@ def test_train_shows_what_it_sampled_and_prepare_uses_it(
         assert unknown == "0"
         assert f"training {modality}: 120 pieces on {sampled} characters" in shown
     assert "asked for" not in shown
+    assert f"{sources[0]}: taken for DNA, 2 records\n" in shown
+    assert f"{sources[1]}: taken for protein, 2 records\n" in shown
     assert f"1 bad records, listed in {output / 'ledger.jsonl'}" in shown
 
     corpus = tmp_path / "corpus"
@@ -77,6 +79,22 @@ def test_train_shows_what_it_sampled_and_prepare_uses_it(
     assert "left out" in shown
     assert "nucleic" not in rows(shown)
     assert "no bad records" in shown
+
+
+def test_what_files_were_taken_for_is_shown_of_the_first_and_counted_of_the_rest(
+    sources: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(22):
+        (tmp_path / f"{number:02}.fa").write_text(">r\nACGT\n")
+    output = tmp_path / "out"
+    assert not train(tmp_path, "--output", output, "--pieces", 120)
+    shown = capsys.readouterr().out
+    assert [f"{n:02}.fa: taken for DNA, 1 records\n" in shown for n in range(22)].count(True) == 20
+    assert f"3 more files of DNA, listed in {output / 'training.json'}\n" in shown
+    assert f"1 more files of protein, listed in {output / 'training.json'}\n" in shown
+    options = ("--pieces", 120, "--molecule", "protein", "--modality", "protein")
+    assert not train(sources[1], "--output", tmp_path / "p", *options)
+    assert f"{sources[1]}: read as protein, 2 records\n" in capsys.readouterr().out
 
 
 def test_a_request_beyond_the_memory_is_said_and_cut(

@@ -42,20 +42,18 @@ def run(arguments: jsonargparse.Namespace) -> None:
         BioteError: If something the user gave cannot be used.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from biote.commands.work_progress import show_progress
     from biote.corpora.genes.collect import write_pairs
 
     console = Console()
-    columns = TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("reading", total=None)
+    with show_progress("reading", console) as progress:
         report = write_pairs(
             arguments.sources,
             arguments.output,
             workers=arguments.workers,
             overwrite=arguments.overwrite,
-            progress=lambda read, total: bar.update(task, completed=read, total=total),
+            progress=progress,
         )
     show_pairs(report, console)
 

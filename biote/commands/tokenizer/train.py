@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     import jsonargparse
     from rich.console import Console
 
+    from biote.corpora.bpe_training.sample import SourceRead
     from biote.corpora.bpe_training.train import TrainingReport
+
+_SHOWN_FILES = 20
 
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
@@ -122,6 +125,7 @@ def run(arguments: jsonargparse.Namespace) -> None:
             soft_wrap=True,
         )
 
+    files = _Files(console)
     with show_progress("reading", console) as progress:
         report = train_tokenizer(
             arguments.sources,
@@ -129,9 +133,52 @@ def run(arguments: jsonargparse.Namespace) -> None:
             settings=settings,
             overwrite=arguments.overwrite,
             progress=progress,
+            on_source=files,
             on_training=tell,
         )
+    files.show_rest(report.output)
     _show(report, settings.pieces, console)
+
+
+class _Files:
+    """Shows what the files were taken for whose format does not say it, as they are read."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rest: dict[str, int] = {}
+        self._shown = 0
+
+    def __call__(self, source: SourceRead) -> None:
+        from rich.markup import escape
+
+        from biote.corpora.manifest import SourceInfo
+
+        if not isinstance(source, SourceInfo) or source.molecule is None:
+            return  # a corpus or a GenBank file, whose records say what they are
+        if self._shown == _SHOWN_FILES:
+            self._rest[source.molecule] = self._rest.get(source.molecule, 0) + 1
+            return
+        self._shown += 1
+        how = "taken for" if source.molecule_guessed else "read as"
+        self._console.print(
+            f"{escape(source.file)}: {how} {source.molecule}, {source.records:,} records",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def show_rest(self, output: Path) -> None:
+        """Count the files beyond those that were shown."""
+        from rich.markup import escape
+
+        from biote.corpora.bpe_training.folder import TRAINING_FILE
+
+        for molecule, number in self._rest.items():
+            self._console.print(
+                f"{number:,} more files of {molecule}, listed in "
+                f"{escape(str(output / TRAINING_FILE))}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _show(report: TrainingReport, pieces: int, console: Console) -> None:

@@ -11,44 +11,53 @@ from typing import Final
 
 from biote.atomic import PARTIAL_SUFFIX
 from biote.corpora.manifest import LEDGER_FILE
+from biote.corpora.workspace import workspace
 from biote.errors import DataError
 from biote.tokenization import is_tokenizer_folder
 from biote.tokenization.base import TOKENIZER_FILE
 
 TRAINING_FILE: Final = "training.json"
+_COMMAND: Final = "tokenizer"
 
 
 @contextmanager
 def new_tokenizer_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a folder to write to that becomes ``output`` when the block ends well.
 
-    On an error nothing is left of it, and what was there before is still there. A process that is
-    killed leaves hidden folders ending in ``.partial`` beside ``output``, and nothing else.
+    On an error nothing is left of it, and what was there before is still there. What a process
+    leaves that is killed is put right by the next that makes the same output.
 
     Args:
         output: Where the tokenizer shall stand.
         overwrite: Whether a tokenizer that is there is replaced.
 
     Raises:
-        DataError: If something else is there, or a tokenizer that is not to be replaced.
+        DataError: If something else is there, a tokenizer that is not to be replaced, or another
+            process makes it.
     """
+    output = Path(os.path.realpath(output))  # not a link to the folder, nor a name such as "."
     _check(output, overwrite=overwrite)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    build = output.with_name(f".{output.name}.{os.getpid()}{PARTIAL_SUFFIX}")
-    old = output.with_name(f".{output.name}.{os.getpid()}.old{PARTIAL_SUFFIX}")
-    try:
+    old = output.with_name(f".{output.name}.{_COMMAND}.old{PARTIAL_SUFFIX}")
+    with workspace(output, command=_COMMAND) as folder:
+        _put_right(output, old)
+        _check(output, overwrite=overwrite)
+        build = folder / "new"
         build.mkdir()
         yield build
-        if output.exists():
-            output.rename(old)
-        build.rename(output)
-    except BaseException:
-        if old.exists() and not output.exists():
-            old.rename(output)
-        raise
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
+        try:
+            if output.exists():
+                output.rename(old)
+            build.rename(output)
+        finally:
+            _put_right(output, old)
+
+
+def _put_right(output: Path, old: Path) -> None:
+    """Give the output back what it held, unless what takes its place is there."""
+    if output.exists():
         shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        old.rename(output)
 
 
 def _check(output: Path, *, overwrite: bool) -> None:

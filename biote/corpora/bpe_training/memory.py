@@ -17,7 +17,10 @@ SentencePiece     pieces  characters (M)  nucleic  protein
                   65,536               8       53       94
 ================  ======  ==============  =======  =======
 
-So there is a part that grows with the characters and one that grows with the pieces.
+So there is a part that grows with the characters and one that grows with the pieces. A second
+training in the same process works in the memory that the first took and gave back: of 44 M bases
+and then 39 M residues with 0.2.3 the peak is 1.9 GB, that of the residues alone, where 6 GB are
+reckoned.
 """
 
 from __future__ import annotations

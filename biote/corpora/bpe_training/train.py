@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,17 +22,9 @@ from biote.corpora.bpe_training.model import (
     model_options,
     train_model,
 )
-from biote.corpora.bpe_training.pieces import (
-    PIECE_CHARACTERS,
-    CorpusSourceInfo,
-    find_training_sources,
-    source_bytes,
-    take_corpus,
-    take_file,
-)
-from biote.corpora.bpe_training.reservoir import Reservoir
-from biote.corpora.ledger import open_ledger
-from biote.corpora.manifest import LEDGER_FILE, SourceInfo
+from biote.corpora.bpe_training.pieces import PIECE_CHARACTERS
+from biote.corpora.bpe_training.sample import SampleCounts, SourceRead, draw_sample
+from biote.corpora.manifest import LEDGER_FILE
 from biote.errors import ConfigError, DataError
 from biote.molecules import Modality, Molecule
 from biote.tokenization import BPETokenizer
@@ -87,16 +79,6 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleCounts:
-    """What there was of one modality, and what was taken."""
-
-    characters_seen: int
-    pieces_seen: int
-    characters_sampled: int
-    pieces_sampled: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingReport:
     """What a training did."""
 
@@ -117,6 +99,7 @@ def train_tokenizer(
     settings: TrainingSettings,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    on_source: Callable[[SourceRead], None] | None = None,
     on_training: Callable[[Modality, int], None] | None = None,
 ) -> TrainingReport:
     """Train a model for every modality and write them as a tokenizer folder.
@@ -130,6 +113,7 @@ def train_tokenizer(
         settings: What to train.
         overwrite: Whether a tokenizer that is in the folder is replaced.
         progress: Told how many bytes of the input are read, and how many there are.
+        on_source: Told of every source when it is read.
         on_training: Told when the training of a modality begins, and its characters.
 
     Returns:
@@ -141,20 +125,31 @@ def train_tokenizer(
     """
     try:
         with new_tokenizer_folder(output, overwrite=overwrite) as build:
-            read, reservoirs = _sample(sources, build, settings, progress)
-            counts = {m: _counts(reservoirs[m]) for m in settings.modalities}
-            left_out = {
-                m: r.characters_seen
-                for m, r in reservoirs.items()
-                if m not in counts and r.characters_seen
-            }
-            _check_modalities(counts, left_out, [str(path) for path in sources])
+            scratch = build / _SCRATCH
+            scratch.mkdir()
+            drawn = draw_sample(
+                sources,
+                # No room for what is not asked for: it is only counted.
+                rooms={m: settings.room if m in settings.modalities else 0 for m in Modality},
+                seed=settings.seed,
+                molecule=settings.molecule,
+                ledger=build / LEDGER_FILE,
+                scratch=scratch,
+                progress=progress,
+                on_source=on_source,
+            )
+            shutil.rmtree(scratch)
+            for modality in settings.modalities:
+                drawn.require(modality)
+            counts = {m: drawn.counts(m) for m in settings.modalities}
+            others = {m: drawn.counts(m) for m in Modality if m not in counts}
+            left_out = {m: c.characters_seen for m, c in others.items() if c.characters_seen}
             compression: dict[Modality, Compression] = {}
             paths: dict[Modality, Path] = {}
             for modality, count in counts.items():
                 if on_training is not None:
                     on_training(modality, count.characters_sampled)
-                held_out, sample = _hold_out(reservoirs[modality].take())
+                held_out, sample = _hold_out(drawn.reservoirs[modality].take())
                 model = train_model(sample, modality, pieces=settings.pieces)
                 compression[modality] = measure(model, held_out)
                 paths[modality] = build / f"{modality}.model"
@@ -162,12 +157,11 @@ def train_tokenizer(
                     partial.write_bytes(model)
             tokenizer = BPETokenizer(*paths.values())
             tokenizer.save(build)
-            bad_records = sum(s.bad_records for s in read if isinstance(s, SourceInfo))
             content = _provenance(settings, paths, counts, compression) | {
                 "tokenizer_fingerprint": tokenizer.fingerprint,
                 "left_out_characters": left_out,
-                "sources": [asdict(source) for source in read],
-                "bad_records": bad_records,
+                "sources": [asdict(source) for source in drawn.sources],
+                "bad_records": drawn.bad_records,
             }
             write_text_atomic(build / TRAINING_FILE, json.dumps(content, indent=2) + "\n")
     except OSError as error:
@@ -182,78 +176,8 @@ def train_tokenizer(
         compression=compression,
         left_out=left_out,
         ledger=output / LEDGER_FILE,
-        bad_records=bad_records,
+        bad_records=drawn.bad_records,
     )
-
-
-def _sample(
-    sources: Sequence[Path],
-    build: Path,
-    settings: TrainingSettings,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[SourceInfo | CorpusSourceInfo], dict[Modality, Reservoir]]:
-    """Read all sources once."""
-    files, corpora = find_training_sources(sources)
-    reservoirs = {
-        # No room for what is not asked for: it is only counted.
-        m: Reservoir(settings.room if m in settings.modalities else 0, seed=f"{settings.seed} {m}")
-        for m in Modality
-    }
-    total, done = source_bytes(files, corpora), 0
-
-    def advance(number: int) -> None:
-        nonlocal done
-        done += number
-        if progress is not None:
-            progress(done, total)
-
-    def take(modality: Modality, piece: bytes) -> None:
-        reservoirs[modality].add(piece)
-
-    scratch = build / _SCRATCH
-    scratch.mkdir()
-    read: list[SourceInfo | CorpusSourceInfo] = []
-    with open_ledger(build / LEDGER_FILE) as note:
-        for source in files:
-            read.append(
-                take_file(
-                    source,
-                    settings.molecule,
-                    take=take,
-                    note=note,
-                    advance=advance,
-                    scratch=scratch,
-                )
-            )
-    read += [take_corpus(corpus, take=take, advance=advance) for corpus in corpora]
-    shutil.rmtree(scratch)
-    return read, reservoirs
-
-
-def _counts(reservoir: Reservoir) -> SampleCounts:
-    return SampleCounts(
-        characters_seen=reservoir.characters_seen,
-        pieces_seen=reservoir.pieces_seen,
-        characters_sampled=reservoir.characters,
-        pieces_sampled=len(reservoir),
-    )
-
-
-def _check_modalities(
-    counts: Mapping[Modality, SampleCounts],
-    left_out: Mapping[Modality, int],
-    sources: Iterable[str],
-) -> None:
-    """Refuse to train on nothing."""
-    for modality, count in counts.items():
-        if count.pieces_sampled > 1:
-            continue
-        there = [m for m, other in counts.items() if other.pieces_seen] + list(left_out)
-        found = "no" if not count.pieces_seen else "only one piece of a"
-        mend = f"add {modality} sequences"
-        if there and not count.pieces_seen:
-            mend += f", or train on the others alone: --modality {there[0]}"
-        raise DataError(f"{found} {modality} sequence", where=", ".join(sources), mend=mend)
 
 
 def _hold_out(sample: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import Final
 
 import pyarrow as pa
 
-from biote.atomic import atomic_path
 from biote.corpora.execution import open_executor, run_all
 from biote.corpora.genes.counts import PairCounts
 from biote.corpora.genes.pairs import Pair, read_pairs
 from biote.corpora.genes.table import PAIR_SCHEMA, PairTable, to_batches
 from biote.corpora.ledger import join_ledgers, open_ledger
+from biote.corpora.provenance import FileDigest, check_unchanged, source_identity
+from biote.corpora.records import BadRecord
 from biote.corpora.sources import Source, SourceFormat, find_sources
+from biote.corpora.workspace import workspace
 from biote.errors import ConfigError, DataError
 from biote.version import __version__
 
@@ -27,6 +28,7 @@ SOURCES_KEY: Final = "biote_sources"
 """Metadata of the table: JSON, a list of the source files with their size and SHA-256."""
 
 LEDGER_SUFFIX: Final = ".ledger.jsonl"
+_COMMAND: Final = "pairs"
 
 Progress = Callable[[int, int], None]
 """Called with the bytes of input read so far and the bytes there are."""
@@ -47,8 +49,19 @@ class _Task:
     """One source file and where its part of the table goes."""
 
     source: Source
+    source_identity: str
+    """Of the source when it was listed; see `biote.corpora.provenance`."""
     table: Path
     ledger: Path
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What was made of one source file."""
+
+    counts: PairCounts
+    bytes: int
+    sha256: str
 
 
 def write_pairs(
@@ -63,44 +76,66 @@ def write_pairs(
 
     The table has the columns of `PAIR_SCHEMA` and names the version of biote and every source
     with its SHA-256 in its metadata. It is the same, byte for byte, for any number of workers.
-    The ledger, ``<output>.ledger.jsonl``, lists what gave no pair.
+    The ledger, ``<output>.ledger.jsonl``, lists what gave no pair. Table and ledger are of one
+    run: an old table is gone before its ledger is replaced, and the new one comes last.
 
     Args:
         sources: Files, and folders to search to any depth for GenBank files.
-        output: Parquet file to write. Parts of it are gathered in a temporary folder beside it.
+        output: Parquet file to write. Parts of it are gathered in a hidden folder beside it.
         workers: Processes, one file each.
         overwrite: Whether a file that is there is replaced.
         progress: Told how far the reading is, file by file.
 
     Raises:
-        DataError: If a source is not there or is no GenBank file, the output is there already or
-            cannot be written, or no file gives a pair.
+        DataError: If a source is not there, is no GenBank file or changes while it is read, the
+            output is there already or cannot be written, or no file gives a pair.
         ConfigError: If the number of workers is below 1.
     """
     if workers < 1:
         raise ConfigError(f"{workers} workers", where="workers", mend="give at least 1")
     found = _find(sources)
     ledger = output.with_name(output.name + LEDGER_SUFFIX)
-    if output.is_dir():
-        raise DataError("is a folder", where=str(output), mend="name a file, such as pairs.parquet")
-    if output.exists() and not overwrite:
-        raise DataError("is there already", where=str(output), mend="name another or --overwrite")
+    _check_output(output, ledger, overwrite=overwrite)
+    counts = PairCounts()
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+        with workspace(output, command=_COMMAND) as folder:
+            _check_output(output, ledger, overwrite=overwrite)
             tasks = [
-                _Task(source, Path(folder, f"{at}.arrow"), Path(folder, f"{at}.jsonl"))
+                _Task(
+                    source,
+                    source_identity(source),
+                    folder / f"{at}.arrow",
+                    folder / f"{at}.jsonl",
+                )
                 for at, source in enumerate(found)
             ]
             results = _run(tasks, workers, progress)
-            counts = PairCounts()
             for task in tasks:
-                counts.add(results[task][0])
-            with atomic_path(output) as partial:
-                _join(tasks, results, partial)
-                join_ledgers((task.ledger for task in tasks), ledger)
-                if not counts.pairs:
-                    raise _nothing_found(counts, ledger, len(tasks))
+                counts.add(results[task].counts)
+            new_table, new_ledger = folder / "table", folder / "ledger"
+            join_ledgers((task.ledger for task in tasks), new_ledger)
+            if counts.pairs:
+                _join(tasks, results, new_table)
+                _sync(new_table)
+                output.unlink(missing_ok=True)
+                new_ledger.replace(ledger)
+                new_table.replace(output)
+                _sync(output.parent)
+            elif output.exists():
+                raise _nothing_found(
+                    counts,
+                    len(tasks),
+                    where=output,
+                    mend="the table that is there is kept; name another output for a ledger",
+                )
+            else:
+                new_ledger.replace(ledger)
+                raise _nothing_found(
+                    counts,
+                    len(tasks),
+                    where=ledger,
+                    mend="the ledger lists every coding feature with its fault",
+                )
     except OSError as error:
         raise DataError(
             error.strerror or str(error),
@@ -108,6 +143,25 @@ def write_pairs(
             mend="free the way and run again",
         ) from error
     return PairReport(output=output, ledger=ledger, files=len(found), counts=counts)
+
+
+def _check_output(output: Path, ledger: Path, *, overwrite: bool) -> None:
+    for path in (output, ledger):
+        if path.is_dir():
+            raise DataError(
+                "is a folder", where=str(path), mend="name a file, such as pairs.parquet"
+            )
+    if output.exists() and not overwrite:
+        raise DataError("is there already", where=str(output), mend="name another or --overwrite")
+
+
+def _sync(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _find(sources: Sequence[Path]) -> list[Source]:
@@ -131,13 +185,11 @@ def _find(sources: Sequence[Path]) -> list[Source]:
     return [source for source in found if source.format is SourceFormat.GENBANK]
 
 
-def _run(
-    tasks: Sequence[_Task], workers: int, progress: Progress | None
-) -> dict[_Task, tuple[PairCounts, str]]:
+def _run(tasks: Sequence[_Task], workers: int, progress: Progress | None) -> dict[_Task, _Result]:
     total = sum(task.source.bytes for task in tasks)
-    results: dict[_Task, tuple[PairCounts, str]] = {}
+    results: dict[_Task, _Result] = {}
 
-    def done(task: _Task, result: tuple[PairCounts, str]) -> None:
+    def done(task: _Task, result: _Result) -> None:
         results[task] = result
         if progress is not None:
             progress(sum(task.source.bytes for task in results), total)
@@ -147,31 +199,39 @@ def _run(
     return results
 
 
-def _read_source(task: _Task) -> tuple[PairCounts, str]:
-    """Write the pairs and the ledger of one source file; gives its counts and SHA-256."""
+def _read_source(task: _Task) -> _Result:
+    """Write the pairs and the ledger of one source file."""
     counts = PairCounts()
+    path = task.source.path
+    digest = FileDigest(path)
     with (
         open_ledger(task.ledger) as note,
-        pa.ipc.new_stream(str(task.table), PAIR_SCHEMA) as table,
+        task.table.open("wb") as stream,
+        pa.ipc.new_stream(stream, PAIR_SCHEMA) as table,
     ):
 
-        def only_pairs(path: Path) -> Iterator[Pair]:
-            for found in read_pairs(path, counts, scratch=task.table.parent):
+        def only_pairs() -> Iterator[Pair]:
+            for found in read_pairs(path, counts, scratch=task.table.parent, on_block=digest):
                 if isinstance(found, Pair):
                     yield found
                 else:
                     note(found)
 
-        for batch in to_batches(only_pairs(task.source.path)):
+        for batch in to_batches(only_pairs()):
             table.write_batch(batch)
-    with task.source.path.open("rb") as stream:
-        return counts, hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = digest.finish()
+    check_unchanged(task.source, task.source_identity)
+    return _Result(counts, digest.bytes, sha256)
 
 
-def _join(tasks: Sequence[_Task], results: dict[_Task, tuple[PairCounts, str]], path: Path) -> None:
+def _join(tasks: Sequence[_Task], results: dict[_Task, _Result], path: Path) -> None:
     """Write the parts of the table as one."""
     listed = [
-        {"file": str(task.source.path), "bytes": task.source.bytes, "sha256": results[task][1]}
+        {
+            "file": str(task.source.path),
+            "bytes": results[task].bytes,
+            "sha256": results[task].sha256,
+        }
         for task in tasks
     ]
     metadata = {VERSION_KEY: __version__, SOURCES_KEY: json.dumps(listed)}
@@ -183,12 +243,15 @@ def _join(tasks: Sequence[_Task], results: dict[_Task, tuple[PairCounts, str]], 
             task.table.unlink()
 
 
-def _nothing_found(counts: PairCounts, ledger: Path, files: int) -> DataError:
-    reasons = (counts.skipped.numbers or counts.bad_records.numbers).most_common(3)
-    most = ", ".join(f"{reason} ({number})" for reason, number in reasons)
+def _nothing_found(counts: PairCounts, files: int, *, where: Path, mend: str) -> DataError:
+    tally = counts.skipped if counts.skipped.total else counts.bad_records
+    reasons = ", ".join(f"{reason} ({n})" for reason, n in tally.numbers.most_common(3))
+    first: BadRecord | None = next(iter(tally.first.values()), None)
     return DataError(
         f"no gene with its protein in {files} file{'s' if files > 1 else ''}, "
-        f"{counts.coding_features} coding features" + (f": {most}" if most else ""),
-        where=str(ledger),
-        mend="the ledger lists every coding feature with its fault",
+        f"{counts.coding_features} coding features"
+        + (f": {reasons}" if reasons else "")
+        + (f", the first {first.source}:{first.line} {first.record}".rstrip() if first else ""),
+        where=str(where),
+        mend=mend,
     )

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from biote.corpora.blocks import read_blocks
+from biote.corpora.blocks import OnBlock, read_blocks
 from biote.corpora.flatfile import FlatRecord, cut_records
 from biote.corpora.genbank import judge_record
 from biote.corpora.genes.counts import PairCounts
@@ -77,7 +77,11 @@ class Pair:
 
 
 def read_pairs(
-    path: Path, counts: PairCounts, *, scratch: Path | None = None
+    path: Path,
+    counts: PairCounts,
+    *,
+    scratch: Path | None = None,
+    on_block: OnBlock | None = None,
 ) -> Iterator[Pair | BadRecord]:
     """Yield the pairs of a GenBank flat file in order, and what gives none.
 
@@ -89,10 +93,12 @@ def read_pairs(
         path: Flat file, plain or gzip.
         counts: Counts to add to.
         scratch: Folder for letters that do not fit into memory; None for the system's own.
+        on_block: Told every block of the file as it lies on disk.
     """
     source = str(path)
     flat: FlatRecord | None = None
-    for flat in cut_records(read_blocks(path), head_bytes=HEAD_BYTES, scratch=scratch):
+    blocks = read_blocks(path, on_block=on_block)
+    for flat in cut_records(blocks, head_bytes=HEAD_BYTES, scratch=scratch):
         counts.records += bool(flat.head)
         table = FeatureTable(flat.head, flat.line)
         record = judge_record(flat, source)

@@ -92,8 +92,9 @@ class Span:
 def find_span(location: Location, length: int, *, circular: bool) -> Span | Skip:
     """Find the span of a gene.
 
-    On a circular record a part that stands before the one it follows lies beyond the origin, and
-    a range that ends before it starts crosses it.
+    On a circular record a part that stands before the one it follows lies beyond the origin, if one
+    of the two touches it, and a range that ends before it starts crosses it. Where neither does,
+    the parts may as well stand in a wrong order.
 
     Args:
         location: Location without partial ends, uncertain positions and other records.
@@ -142,6 +143,8 @@ def _lay_out(
             if start < before_end:
                 if not circular or shift:
                     return Skip(Reason.DISORDER)
+                if before_end != length and start != 0:
+                    return Skip(Reason.DISORDER, "no part touches the origin")
                 shift = length
                 start, end = start + length, end + length
             if 0 < start - before_end < _SHORTEST_INTRON_BASES:

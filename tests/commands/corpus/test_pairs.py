@@ -66,6 +66,28 @@ def test_options(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([*arguments, "--workers", "none"]) == 2
 
 
+_FULL = """
+import resource, sys
+if __name__ == "__main__":
+    from biote.cli import main
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_without_room_is_one_line(source: Path, tmp_path: Path, workers: int) -> None:
+    script, output = tmp_path / "full.py", tmp_path / "out/pairs.parquet"
+    script.write_text(_FULL)  # a file, because workers read the script that began
+    command = ["corpus", "pairs", source, "--output", output, "--workers", workers]
+    run = [sys.executable, script, *command]
+    shown = subprocess.run(list(map(str, run)), capture_output=True, text=True, check=False)
+    assert shown.returncode == 2
+    assert shown.stderr == f"biote: error: {output}: File too large; free the way and run again\n"
+    assert shown.stdout == ""
+    assert list(output.parent.iterdir()) == []
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, biote.commands.corpus.pairs\n"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,11 +65,11 @@ def test_all_of_a_long_record_is_offered_in_pieces(dna: Path, tmp_path: Path) ->
 
 def test_letters_are_canonical_and_bad_records_are_noted(tmp_path: Path) -> None:
     nucleic, protein, empty = tmp_path / "n.fa", tmp_path / "p.fa", tmp_path / "e.fa"
-    nucleic.write_text(">a\nacguRYn\n>b\nAC-GT\n>c\nACG\n")
+    nucleic.write_text(">a\nacguRYn\n>b\nAC-GT\n>c\nACGTTGCAACGT\n")
     protein.write_text(">a\nmelUJo*\n>b\nME*L\n>c\n\n")
     empty.write_text("")
     pieces, bad, info, _ = pieces_of_file(nucleic, tmp_path)
-    assert pieces == [(Modality.NUCLEIC, b"ACGTNNN"), (Modality.NUCLEIC, b"ACG")]
+    assert pieces == [(Modality.NUCLEIC, b"ACGTNNN"), (Modality.NUCLEIC, b"ACGTTGCAACGT")]
     assert [(line.record, line.reason) for line in bad] == [("b", "character outside the alphabet")]
     assert (info.records, info.bad_records) == (2, 1)
     pieces, bad, _, _ = pieces_of_file(protein, tmp_path)
@@ -118,3 +119,24 @@ def test_files_and_corpora_are_told_apart_and_read_once(dna: Path, tmp_path: Pat
     assert isinstance(corpora[0].info, CorpusInfo)
     with pytest.raises(DataError, match="no such file or folder"):
         find_training_sources([tmp_path / "b/corpus", tmp_path / "nowhere"])
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(dna: Path, tmp_path: Path) -> None:
+    ([source], []) = find_training_sources([dna])
+
+    def touch(_: int) -> None:
+        os.utime(dna, ns=(1, 1))
+
+    def read(advance: Callable[[int], None]) -> SourceInfo:
+        return take_file(
+            source,
+            None,
+            take=lambda modality, piece: None,
+            note=lambda bad: None,
+            advance=advance,
+            scratch=tmp_path,
+        )
+
+    assert read(lambda number: None).records == 10
+    with pytest.raises(DataError, match=r"d\.fna: changed while it was read; run again"):
+        read(touch)

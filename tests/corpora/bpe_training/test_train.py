@@ -191,9 +191,12 @@ def test_a_tokenizer_of_one_modality_refuses_the_other(
 def test_a_missing_modality_is_one_line_that_names_the_way_out(
     proteins: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"no nucleic sequence; .* --modality protein"):
+    counts = "50 usable records of 0 nucleic and 20,000 protein characters, no bad records"
+    mend = "add nucleic sequences, or train on the others alone: --modality protein, or say .*"
+    missing = rf"p\.faa: no nucleic sequence: {counts}; {mend}--molecule$"
+    with pytest.raises(DataError, match=missing):
         train_tokenizer([proteins], tmp_path / "out", settings=settings())
-    with pytest.raises(DataError, match=r"no nucleic sequence; .* --modality protein"):
+    with pytest.raises(DataError, match=missing):
         one_modality([proteins], tmp_path / "out", Modality.NUCLEIC)
     short = tmp_path / "one.fa"
     short.write_text(">a\nACGT\n")
@@ -207,6 +210,34 @@ def test_a_missing_modality_is_one_line_that_names_the_way_out(
     origin = json.loads((tmp_path / "out" / TRAINING_FILE).read_text())
     assert origin["models"]["protein"]["pieces_seen"] == 51  # ACGT read as a protein
     assert origin["molecule"] == "protein"
+
+
+def test_sources_without_a_usable_record_are_one_line_with_the_first_fault(
+    tmp_path: Path, proteins: Path
+) -> None:
+    bad = tmp_path / "b.fna"
+    bad.write_text(">x\nAC-GT\n>y\n\n" + ">z\nACGT1\n" * 5)
+    more = [proteins, *(tmp_path / f"{n}.fa" for n in range(3))]
+    for path in more[1:]:
+        path.write_text("")
+    told: list[str] = []
+    with pytest.raises(DataError) as caught:
+        train_tokenizer(
+            [bad, *more],
+            tmp_path / "out",
+            settings=settings(),
+            on_source=lambda source: told.append(str(source)),
+        )
+    assert caught.value.what == (
+        "no nucleic sequence: 50 usable records of 0 nucleic and 20,000 protein characters, "
+        f"10 bad records, the first {more[1]}:1: no record in the file"
+    )
+    assert str(caught.value).startswith(f"{more[1]}, {more[2]}, {more[3]} and 2 more: no nucleic")
+    assert len(told) == 5
+    with pytest.raises(
+        DataError, match=r"7 bad records, the first .*b\.fna:1 x: character outside"
+    ):
+        train_tokenizer([bad], tmp_path / "out", settings=settings())
 
 
 def test_nothing_is_left_of_a_training_that_failed(

@@ -58,7 +58,9 @@ def test_spans(text: str, expected: Span, exons: int) -> None:
         ("complement(join(91..100,1..20))", Span(90, 120, -1, ((0, 20), (20, 30))), 1),
         ("complement(91..20)", Span(90, 120, -1, ((0, 20), (20, 30))), 1),
         ("join(complement(1..20),complement(91..100))", Span(90, 120, -1, ((0, 20), (20, 30))), 1),
-        ("join(91..95,6..20)", Span(90, 120, 1, ((0, 5), (15, 30))), 2),  # origin in the intron
+        ("join(91..100,6..20)", Span(90, 120, 1, ((0, 10), (15, 30))), 2),
+        ("join(91..95,1..20)", Span(90, 120, 1, ((0, 5), (10, 30))), 2),
+        ("complement(join(91..100,6..20))", Span(90, 120, -1, ((0, 15), (20, 30))), 2),
         ("join(80..85,91..100,1..20)", Span(79, 120, 1, ((0, 6), (11, 21), (21, 41))), 2),
         ("join(91..100,1..20,30..40)", Span(90, 140, 1, ((0, 10), (10, 30), (39, 50))), 2),
         ("51..50", Span(50, 150, 1, ((0, 50), (50, 100))), 1),
@@ -100,6 +102,11 @@ def test_locations_without_a_span(text: str, reason: Reason, circular: bool) -> 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("join(91..95,6..20)", Reason.DISORDER),  # the origin in an intron, or a wrong order
+        ("join(91..99,2..20)", Reason.DISORDER),
+        ("complement(join(91..95,6..20))", Reason.DISORDER),
+        ("join(complement(6..20),complement(91..95))", Reason.DISORDER),
+        ("join(30..40,90..100,60..70)", Reason.DISORDER),  # more than once round
         ("join(99..100,2..20)", Reason.FRAMESHIFT),
         ("join(91..100,1..20,80..95)", Reason.DISORDER),
         ("101..20", Reason.BEYOND),
@@ -203,6 +210,12 @@ def test_a_circular_record_may_begin_anywhere(
         start, end = (start - 1 - turn) % len(letters) + 1, (end - 1 - turn) % len(letters) + 1
         parts += [(start, end)] if start <= end else [(start, len(letters)), (1, end)]
     found = find_span(location(template.format(write(parts))), len(letters), circular=True)
+    bases = {base for start, end in parts for base in range(start, end + 1)}
+    crosses = [start for start, _ in parts] != sorted(start for start, _ in parts)
+    if crosses and not bases & {1, len(letters)}:
+        assert isinstance(found, Skip)
+        assert (found.reason, found.detail) == (Reason.DISORDER, "no part touches the origin")
+        return
     assert isinstance(found, Span)
     assert found.gene(turned.encode()) == expected.gene(letters.encode())
     assert found.coding(found.gene(turned.encode())) == expected.coding(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_row_groups_are_bounded_and_do_not_depend_on_batches(
         assert letters + 2 * part.num_rows < 200 + 18 + 2
         assert part.num_rows <= 30
     assert file.read()["pair_id"].to_pylist() == [row.pair_id for row in rows]
+
+
+def test_pages_do_not_depend_on_batches(tmp_path: Path) -> None:
+    """Parquet ends a page at a size, which it looks at after every chunk it is given."""
+    draw = random.Random(0).choices
+    rows = [
+        replace(PAIR, pair_id=f"p{n}", gene_sequence="".join(draw("ACGT", k=1_000)))
+        for n in range(3_000)
+    ]
+    whole = pa.Table.from_batches(to_batches(rows)).combine_chunks().to_batches()
+    pieces = [whole[0].slice(at, 700) for at in range(0, 3_000, 700)]
+    once = write(tmp_path / "a.parquet", whole)
+    assert write(tmp_path / "b.parquet", pieces).read_bytes() == once.read_bytes()
+    assert pq.ParquetFile(once).num_row_groups == 1
 
 
 def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
