@@ -30,9 +30,13 @@ from biote.commands.runs import (
 )
 from biote.datamodules.base import LabelledDataModule
 from biote.errors import BioteError, ConfigError
+from biote.tasks.activations import ActivationStatistics
 from biote.tasks.checkpointing import LastCheckpoint
 from biote.tasks.export import EncoderExport
+from biote.tasks.gradients import GradientNorm
+from biote.tasks.guard import LossGuard
 from biote.tasks.results import ResultRow, ResultsWriter
+from biote.tasks.run_record import RunRecord
 from biote.tasks.sharding import AnyCheckpointIO, ShardedStrategy
 from biote.tasks.stopping import StopOnSignal
 from biote.tasks.throughput import Throughput
@@ -126,6 +130,10 @@ class BioteCLI(LightningCLI):
         parser.add_lightning_class_args(EncoderExport, "export")
         parser.add_lightning_class_args(ResultsWriter, "results")
         parser.add_lightning_class_args(Throughput, "throughput")
+        parser.add_lightning_class_args(GradientNorm, "gradients")
+        parser.add_lightning_class_args(LossGuard, "guard")
+        parser.add_lightning_class_args(ActivationStatistics, "activations")
+        parser.add_lightning_class_args(RunRecord, "run_record")
         parser.add_argument(
             "--baselines",
             type=bool,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from biote.errors import CheckpointError, ConfigError
+from biote.tasks.guard import STOPPED_BATCH_FILE
 from biote.tasks.results import PREDICTIONS_FILE, RESULTS_FILE
 from biote.tasks.sharding import is_sharded, recover
 
@@ -49,7 +50,9 @@ def begin_anew(root: Path, *, overwrite: bool) -> None:
     Raises:
         ConfigError: If there are some and they may not be removed.
     """
-    left = [root / CHECKPOINTS, root / RESULTS_FILE, root / PREDICTIONS_FILE]
+    left = [
+        root / name for name in (CHECKPOINTS, RESULTS_FILE, PREDICTIONS_FILE, STOPPED_BATCH_FILE)
+    ]
     if not any(path.exists() for path in left):
         return
     if not overwrite:

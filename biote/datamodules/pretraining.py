@@ -22,6 +22,7 @@ from biote.corpora.windows import Split, WindowIndex, open_windows, shared_valid
 from biote.datamodules.cursor import Cursor
 from biote.datamodules.masking import check_mask_rate
 from biote.datamodules.mixture import Mixture, validation_windows
+from biote.datamodules.provenance import window_origins
 from biote.datamodules.resume import refuse_other_settings
 from biote.datamodules.shares import PartSize, Share, part_size
 from biote.datamodules.stream import BatchBuilder, TrainingStream, ValidationStream
@@ -174,15 +175,9 @@ class PretrainingDataModule(LightningDataModule):
                     where="data.corpora",
                     mend="leave it out or prepare it from more records",
                 )
-        mixture = Mixture(
-            self.corpora,
-            indices,
-            weights=[source.weight for source in self._sources],
-            seed=self.seed,
-        )
         return self._loader(
             TrainingStream(
-                mixture,
+                self._mixture(indices),
                 self._batches(),
                 self._share(training=True),
                 cursor=self._cursor or Cursor.start(len(self.corpora)),
@@ -218,6 +213,25 @@ class PretrainingDataModule(LightningDataModule):
                 self._cursors.popitem(last=False)
         return batch
 
+    def origins(self, batch: MaskedBatch, micro_batch: int) -> list[dict[str, str | int]]:
+        """Where the groups of a training batch of this rank come from, those of padding left out.
+
+        Args:
+            batch: A batch of the last steps.
+            micro_batch: Its ordinal among the micro-batches of this rank in its step.
+        """
+        beginning = self._cursor or Cursor.start(len(self.corpora))
+        return window_origins(
+            batch,
+            micro_batch,
+            mixture=self._mixture(self._windows("train")),
+            corpora=self.corpora,
+            share=self._share(training=True),
+            size=self._part_size(),
+            before=self._cursors.get(batch.step, beginning),
+            tokens_per_step=self._tokens_per_step,
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands after the last finished optimiser step."""
         assert self.trainer is not None
@@ -245,6 +259,14 @@ class PretrainingDataModule(LightningDataModule):
         refuse_other_settings(state_dict, self._order_settings())
         if state_dict["cursor"] is not None:
             self._cursor = Cursor.from_flat(state_dict["cursor"], corpora=len(self._sources))
+
+    def _mixture(self, indices: list[WindowIndex]) -> Mixture:
+        return Mixture(
+            self.corpora,
+            indices,
+            weights=[source.weight for source in self._sources],
+            seed=self.seed,
+        )
 
     def _windows(self, split: Split) -> list[WindowIndex]:
         # What one corpus holds out is held out of all.

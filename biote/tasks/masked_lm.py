@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from biote.batch import MaskedBatch, PackedBatch
@@ -20,7 +20,7 @@ from biote.modules.mup import PretrainingOptimizer
 from biote.modules.readout import PRETRAINING_BASE_WIDTH, Readout
 from biote.modules.schedule import OneCycle
 from biote.modules.weights import load_encoder_weights
-from biote.molecules import Modality, Molecule
+from biote.molecules import MOLECULES, Modality, Molecule
 from biote.tasks.metrics import MaskedTokenMetric, MaskedTokenSummary, summarise
 from biote.tasks.results import Score
 
@@ -48,6 +48,7 @@ class MaskedLMTask(EncoderModule):
     """
 
     unigram_counts: Tensor
+    by_molecule: Tensor
 
     monitored = (
         "val_loss",
@@ -84,6 +85,9 @@ class MaskedLMTask(EncoderModule):
         # Masked tokens seen in training: what a guess from frequencies alone would know.
         counts = torch.zeros(len(MODALITIES), vocab_size, dtype=torch.int64)
         self.register_buffer("unigram_counts", counts)
+        # Sums of losses and numbers of masked tokens of every molecule type, in an evaluation.
+        sums = torch.zeros(2, len(MOLECULES), dtype=torch.float64)
+        self.register_buffer("by_molecule", sums, persistent=False)
         self.metrics = nn.ModuleDict(
             {
                 f"{kind}_{m}": MaskedTokenMetric()
@@ -146,13 +150,21 @@ class MaskedLMTask(EncoderModule):
         self._count_targets(batch.targets, modality)
         hits = (logits.detach().argmax(-1) == batch.targets).float()
         self._log_step(losses.detach(), hits, modality)
+        if self.trainer._logger_connector.should_update_logs:
+            molecules = batch.molecules[batch.masked]
+            sums, tokens = _sums_by_molecule(losses.detach(), molecules)
+            for molecule, mean in zip(MOLECULES, (sums / tokens).unbind(), strict=True):
+                if molecule is not Molecule.PROTEIN:  # it is the modality, logged already
+                    # Without a masked token of a type, 0 / 0: the point is left out of the curve.
+                    self.log(f"train_loss_{molecule}", mean, batch_size=1)
         return summed_loss(losses, whole=batch.step_masked, scale=self.step_scale())
 
     def _count_targets(self, targets: Tensor, modality: Tensor) -> None:
         counts = torch.zeros_like(self.unigram_counts)
         counts.index_put_((modality, targets), torch.ones_like(targets), accumulate=True)
         if self.trainer.world_size > 1:
-            counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
+            # Not Lightning's reduce, which waits for the device first.
+            distributed.all_reduce(counts)
         self.unigram_counts += counts
 
     def on_train_batch_end(self, outputs: Any, batch: MaskedBatch, batch_idx: int) -> None:
@@ -196,6 +208,9 @@ class MaskedLMTask(EncoderModule):
             self._metric("model", name).update(losses[here], hits[here], windows[here])
             guessed = targets == self.unigram_counts[i].argmax()
             self._metric("unigram", name).update(-unigram[i][targets], guessed, windows[here])
+        self.by_molecule += torch.stack(
+            _sums_by_molecule(losses.double(), batch.molecules[batch.masked])
+        )
 
     def _metric(self, kind: str, modality: Modality) -> MaskedTokenMetric:
         metric = self.metrics[f"{kind}_{modality}"]
@@ -237,9 +252,19 @@ class MaskedLMTask(EncoderModule):
             self.log(f"{prefix}_loss_{name}", summary.cross_entropy)
             self.log(f"{prefix}_perplexity_{name}", summary.perplexity)
             self.log(f"{prefix}_masked_accuracy_{name}", summary.accuracy)
+        self._log_molecules(prefix)
         if tokens:
             loss = sum(s.cross_entropy * s.tokens for s in model.values()) / tokens
             self.log(f"{prefix}_loss", loss, prog_bar=True)
+
+    def _log_molecules(self, prefix: str) -> None:
+        """Log the loss of every molecule type, over all processes."""
+        sums = self.by_molecule
+        if self.trainer.world_size > 1:
+            distributed.all_reduce(sums)
+        for molecule, (loss, tokens) in zip(MOLECULES, sums.T.tolist(), strict=True):
+            if tokens and molecule is not Molecule.PROTEIN:
+                self.log(f"{prefix}_loss_{molecule}", loss / tokens)
 
     def on_validation_epoch_start(self) -> None:
         self._reset()
@@ -248,9 +273,18 @@ class MaskedLMTask(EncoderModule):
         self._reset()
 
     def _reset(self) -> None:
+        self.by_molecule.zero_()
         for metric in self.metrics.values():
             assert isinstance(metric, MaskedTokenMetric)
             metric.reset()
+
+
+def _sums_by_molecule(losses: Tensor, molecules: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the losses (M,) and number of tokens of every molecule type, in order of code."""
+    empty = losses.new_zeros(len(MOLECULES))
+    codes = molecules.long()
+    sums = empty.index_add(0, codes, losses)
+    return sums, empty.index_add(0, codes, torch.ones_like(losses))
 
 
 def _modality(batch: MaskedBatch) -> Tensor:

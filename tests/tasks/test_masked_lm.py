@@ -235,3 +235,28 @@ def test_labelled_data_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"^data: TableDataModule has no masked tokens; Masked"):
         make_trainer(max_epochs=1).fit(task(tiny), datamodule=make_table())
+
+
+def test_losses_of_molecule_types_are_those_of_their_tokens(
+    tiny: EncoderConfig, make_trainer: MakeTrainer, make_pretraining: MakePretraining
+) -> None:
+    model, data = task(tiny), make_pretraining()
+    trainer = make_trainer(max_epochs=1, log_every_n_steps=1)
+    trainer.fit(model, datamodule=data)
+    logged = {name: float(value) for name, value in trainer.validate(model, data)[0].items()}
+    losses: dict[Molecule, list[float]] = {}
+    with torch.no_grad():
+        for batch in data.val_dataloader():
+            logits = model.masked_logits(batch)
+            each = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+            for loss, code in zip(each, batch.molecules[batch.masked], strict=True):
+                molecule = next(m for m in Molecule if m.code == int(code))
+                losses.setdefault(molecule, []).append(float(loss))
+    assert len(losses) >= 2
+    for molecule, values in losses.items():
+        expected = sum(values) / len(values)
+        assert logged[f"val_loss_{molecule}"] == pytest.approx(expected, abs=1e-4)
+    absent = {f"val_loss_{molecule}" for molecule in Molecule if molecule not in losses}
+    assert not absent & logged.keys()
+    trained = trainer.callback_metrics.keys()
+    assert "val_loss_DNA" in trained
