@@ -71,7 +71,9 @@ def _inflate(first: bytes, rest: Iterator[bytes], where: str) -> Iterator[bytes]
                 block = member.decompress(data, BLOCK_BYTES)
             except isal_zlib.error as error:  # type: ignore[misc]  # its stub is an instance
                 raise DamagedInputError(
-                    "damaged gzip", where=where, mend="fetch the file anew"
+                    "damaged gzip, any record of the file may be wrong",
+                    where=where,
+                    mend="fetch the file anew",
                 ) from error
             data = member.unconsumed_tail
             if block:

@@ -10,7 +10,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -97,6 +104,7 @@ def _end_with_parent() -> None:
 def _dask(scheduler: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
     try:
         from distributed import Client, KilledWorker
+        from distributed.comm.core import CommClosedError
     except ImportError as error:
         raise ConfigError(
             "Dask is not installed",
@@ -123,6 +131,12 @@ def _dask(scheduler: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
         executor = client.get_executor(pure=False)
         try:
             yield executor, lambda: sum(client.ncores().values()) + _AHEAD
+        except (CancelledError, CommClosedError) as error:
+            raise DataError(
+                "the Dask scheduler was lost",
+                where=f"--scheduler {scheduler}",
+                mend="start it and run again: what is done is kept",
+            ) from error
         except KilledWorker as error:
             raise DataError(
                 f"a part was given up after its workers died: {error}",

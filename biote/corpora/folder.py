@@ -16,6 +16,7 @@ from biote.corpora.windows import WINDOW_FOLDER
 from biote.corpora.writer import SHARD_FOLDER
 from biote.errors import DataError
 from biote.tokenization import is_tokenizer_folder
+from biote.tokenization.base import TOKENIZER_FILE
 
 _LOCK_FILE: Final = ".prepare.lock"
 
@@ -31,7 +32,7 @@ def locked(output: Path) -> Iterator[None]:
 
     Raises:
         DataError: If another process writes to it, or the folder is that of a tokenizer or an
-            encoder.
+            encoder, or holds anything else that is no corpus.
     """
     if is_tokenizer_folder(output) and not (output / SHARD_FOLDER).is_dir():
         raise DataError(
@@ -39,6 +40,14 @@ def locked(output: Path) -> Iterator[None]:
             where=str(output),
             mend="name another output",
         )
+    if not (output / SHARD_FOLDER).is_dir() and not (output / CORPUS_FILE).is_file():
+        other = sorted(path.name for path in output.iterdir()) if output.is_dir() else []
+        if other:
+            raise DataError(
+                f"holds something else than a corpus: {other[0]}",
+                where=str(output),
+                mend="name another output",
+            )
     # Marks the folder as that of a corpus from here on.
     (output / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
     with exclusive(output / _LOCK_FILE, busy="prepares it"):
@@ -70,8 +79,11 @@ def remove_partials(output: Path) -> None:
     Args:
         output: Corpus folder.
     """
-    for folder in (output, output / SHARD_FOLDER, output / WINDOW_FOLDER, output / PROGRESS_FOLDER):
+    for folder in (output / SHARD_FOLDER, output / WINDOW_FOLDER, output / PROGRESS_FOLDER):
         for path in folder.glob(f"*{PARTIAL_SUFFIX}"):
+            path.unlink()
+    for name in (CORPUS_FILE, LEDGER_FILE, TOKENIZER_FILE, "*.model"):
+        for path in output.glob(f"{name}.*{PARTIAL_SUFFIX}"):
             path.unlink()
     shutil.rmtree(output / SCRATCH_FOLDER, ignore_errors=True)
 

@@ -40,7 +40,13 @@ def open_ledger(path: Path) -> Iterator[Callable[[BadRecord], None]]:
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
 
         def note(bad: BadRecord) -> None:
-            stream.write(json.dumps(asdict(bad), ensure_ascii=False) + "\n")
+            content = asdict(bad)
+            line = json.dumps(content, ensure_ascii=False)
+            try:
+                line.encode()
+            except UnicodeEncodeError:  # the name of a file that is no UTF-8
+                line = json.dumps(content)
+            stream.write(line + "\n")
 
         yield note
 

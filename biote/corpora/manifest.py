@@ -232,6 +232,10 @@ def load_info(folder: Path) -> CorpusInfo:
             where=str(path),
             mend=again,
         )
+    if content.get("checksum") != checksum(content):
+        raise DataError(
+            "changed after it was written: its checksum does not fit", where=str(path), mend=again
+        )
     return info
 
 

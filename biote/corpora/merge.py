@@ -15,7 +15,7 @@ import numpy as np
 
 from biote.corpora.duplicates import find_duplicates
 from biote.corpora.folder import clear, locked, remove_leftovers
-from biote.corpora.ledger import join_ledgers
+from biote.corpora.ledger import join_ledgers, read_ledger
 from biote.corpora.manifest import (
     CORPUS_FILE,
     LEDGER_FILE,
@@ -75,6 +75,9 @@ def merge(
         )
     corpora = [Corpus(folder) for folder in inputs]
     _check_inputs(corpora, output, drop_duplicates=drop_duplicates)
+    for corpus in corpora:
+        for _ in read_ledger(corpus.folder / LEDGER_FILE):
+            pass  # every line is one, or this says which is not
     # All that the merged corpus says of itself that is not counted from the shards.
     told = CorpusInfo(
         biote_version=__version__,

@@ -7,6 +7,7 @@ of an uninterrupted one. ``corpus.json`` comes last; without it a folder is no c
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from biote.corpora.manifest import (
 )
 from biote.corpora.plan import Plan, Preparation, Progress, SourceParts
 from biote.corpora.shards import ShardColumns
-from biote.corpora.sources import SourceFormat, find_sources
+from biote.corpora.sources import Source, SourceFormat, find_sources
 from biote.corpora.validation import hold_out
 from biote.corpora.writer import SHARD_BYTES
 from biote.errors import ConfigError, DataError
@@ -145,9 +146,25 @@ def _corpus_of(plan: Plan) -> CorpusInfo | None:
         and info.biote_version == __version__
         and [(s.file, s.bytes) for s in info.sources]
         == [(str(s.path), s.bytes) for s in plan.sources]
-        and all(source.path.stat().st_mtime_ns < written for source in plan.sources)
+        and all(
+            _is_unchanged(source, written, stored.sha256)
+            for source, stored in zip(plan.sources, info.sources, strict=True)
+        )
     )
     return info if same else None
+
+
+def _is_unchanged(source: Source, written_ns: int, sha256: str) -> bool:
+    """Whether a source of a finished corpus holds what it held then.
+
+    A file may be replaced by one that is older; only the time of the change to its name tells, and
+    where that is later than the corpus, the content has to.
+    """
+    status = source.path.stat()
+    if max(status.st_mtime_ns, status.st_ctime_ns) < written_ns:
+        return True
+    with source.path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
 
 
 def _begin(plan: Plan, tokenizer: Tokenizer, *, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class Source:
     path: Path
     format: SourceFormat
     bytes: int
+    modified_ns: int
+    """When it was changed last, as it was listed."""
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
@@ -71,13 +74,15 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
-            files = [f for f in path.rglob("*") if _format(f) is not None and f.is_file()]
+            files = _search(path)
         elif not path.exists():
             raise DataError("no such file or folder", where=str(path), mend="check the path")
         elif _format(path) is None:
             raise DataError(
                 "unknown extension", where=str(path), mend=f"known: {_known()}, also with .gz"
             )
+        elif not path.is_file():
+            raise DataError("no regular file", where=str(path), mend="write it to a file first")
         else:
             files = [path]
         for file in sorted(files):
@@ -92,8 +97,32 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     for file in sorted(found.values(), key=str):
         kind = _format(file)
         assert kind is not None, "only files of a known format are listed"
-        sources.append(Source(file, kind, file.stat().st_size))
+        status = file.stat()
+        sources.append(Source(file, kind, status.st_size, status.st_mtime_ns))
     return sources
+
+
+def _search(folder: Path) -> list[Path]:
+    """Files of a known format in a folder, to any depth, also behind links."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()  # a link that leads back
+            continue
+        seen.add(real)
+        for name in names:
+            path = Path(root, name)
+            if _format(path) is None:
+                continue
+            if path.is_file():
+                found.append(path)
+            elif path.is_symlink() and not path.exists():
+                raise DataError(
+                    "a link that leads nowhere", where=str(path), mend="mend or remove it"
+                )
+    return found
 
 
 def read_source(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -113,3 +116,34 @@ def _kill_half_way(output: Path, worker: int) -> None:
     while len(list(output.glob("progress/0*-*.json"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.002)
     os.kill(worker, signal.SIGKILL)
+
+
+def _sleep_on(address: str) -> None:
+    with open_executor(1, address) as (executor, limit):
+        run_all(time.sleep, [60], executor=executor, limit=limit, done=lambda *_: None)
+
+
+def test_a_scheduler_that_dies_is_one_line(tmp_path: Path) -> None:
+    address_file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", address_file],
+        **quiet,  # type: ignore[call-overload]
+    )
+    worker = subprocess.Popen(
+        [*dask, "worker", "--scheduler-file", address_file, "--no-nanny", "--no-dashboard"],
+        **quiet,  # type: ignore[call-overload]
+    )
+    try:
+        while not address_file.exists():
+            assert scheduler.poll() is None
+            time.sleep(0.1)
+        address = json.loads(address_file.read_text())["address"]
+        threading.Timer(1.0, scheduler.kill).start()
+        with pytest.raises(DataError, match=r"the Dask scheduler was lost.*run again"):
+            _sleep_on(address)
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import biote.corpora.packing
-from biote.corpora.manifest import load_info
+from biote.corpora.manifest import LEDGER_FILE, load_info
 from biote.corpora.merge import merge
 from biote.corpora.prepare import prepare
 from biote.corpora.shards import Corpus
@@ -238,6 +238,7 @@ def test_an_unfinished_preparation_is_not_lost(first: Path, tmp_path: Path) -> N
     plan = tmp_path / "out/progress/plan.json"
     plan.parent.mkdir(parents=True)
     plan.write_text("{}")
+    (tmp_path / "out/shards").mkdir()
     with pytest.raises(DataError, match="holds an unfinished preparation"):
         merge([first], tmp_path / "out")
     assert plan.exists()
@@ -289,3 +290,13 @@ def test_what_cannot_be_written_is_one_line(first: Path, tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file.*merge again"):
         merge([first], tmp_path / "file/out")
+
+
+def test_a_damaged_ledger_is_not_passed_on(first: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(first, copy)
+    with (copy / LEDGER_FILE).open("a") as ledger:
+        ledger.write("junk\n")
+    with pytest.raises(DataError, match="not a line of a ledger"):
+        merge([copy], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +256,68 @@ def test_real_files(real_data: Path, tmp_path: Path) -> None:
         flags = held[corpus.molecule_codes(units) == code]
         assert not flags.all()
         assert flags.any() or len(flags) == 1
+
+
+@pytest.mark.parametrize("name", ["progress/results.txt", "ledger.jsonl", "x.fasta.gz.partial"])
+def test_a_folder_of_other_things_is_left_alone(inputs: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    with pytest.raises(DataError, match="holds something else than a corpus"):
+        run(inputs, tmp_path / "out", overwrite=True)
+    assert mine.read_text() == "precious"
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
+
+
+def test_a_partial_file_of_another_program_in_a_corpus_stays(inputs: Path, tmp_path: Path) -> None:
+    run(inputs, tmp_path / "out")
+    mine, left = (tmp_path / "out" / name for name in ("x.gz.partial", "corpus.json.1a.partial"))
+    for path in (mine, left):
+        path.write_text("")
+    run(inputs, tmp_path / "out")
+    assert mine.exists()
+    assert not left.exists()
+
+
+def test_a_source_replaced_by_an_older_one_is_another(inputs: Path, tmp_path: Path) -> None:
+    first = run(inputs, tmp_path / "out")
+    source = inputs / "c.fna"
+    text = source.read_text()
+    newer = tmp_path / "newer"
+    newer.write_text(text.swapcase())
+    os.utime(newer, (1e9, 1e9))
+    newer.rename(source)
+    assert source.stat().st_size == len(text)
+    with pytest.raises(DataError, match="holds a corpus already, of other sources"):
+        run(inputs, tmp_path / "out")
+    newer.write_text(text)
+    newer.rename(source)
+    assert run(inputs, tmp_path / "out").info == first.info
+
+
+def test_a_source_that_changes_before_its_turn_is_refused(inputs: Path, tmp_path: Path) -> None:
+    source = inputs / "c.fna"
+
+    def truncate(read: int, total: int) -> None:
+        source.write_text(">d\nACGT\n")
+
+    with pytest.raises(DataError, match="changed while it was read"):
+        run(inputs, tmp_path / "out", progress=truncate)
+
+
+def test_a_file_whose_name_is_no_text_has_its_ledger_lines(tmp_path: Path) -> None:
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    path = folder / os.fsdecode(b"\xff\xfe.fa")
+    path.write_text(">a\nACGT\n>b\nAC!T\n")
+    report = run(folder, tmp_path / "out")
+    assert report.ledger.examples[0].source == str(path)
+    assert report.info.bad_records == 1
+
+
+def test_a_description_that_was_edited_is_refused(inputs: Path, tmp_path: Path) -> None:
+    run(inputs, tmp_path / "out")
+    path = tmp_path / "out" / CORPUS_FILE
+    path.write_text(path.read_text().replace('"records": 50', '"records": 51'))
+    with pytest.raises(DataError, match="its checksum does not fit"):
+        load_info(tmp_path / "out")

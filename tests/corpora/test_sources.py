@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_what_cannot_be_an_input_is_refused(tmp_path: Path) -> None:
 def test_the_letters_decide_dna_or_protein(tmp_path: Path, text: str, molecule: Molecule) -> None:
     path = tmp_path / "x.fa"
     path.write_text(text)
-    assert guess_molecule(Source(path, SourceFormat.FASTA, len(text))) is molecule
+    assert guess_molecule(Source(path, SourceFormat.FASTA, len(text), 0)) is molecule
 
 
 def test_the_guess_looks_at_the_beginning_of_a_file_only(
@@ -77,16 +78,16 @@ def test_the_guess_looks_at_the_beginning_of_a_file_only(
     monkeypatch.setattr(biote.corpora.sources, "read_blocks", counted)
     path = tmp_path / "x.fa"
     path.write_bytes(b">chromosome\n" + b"ACGT" * 5_000_000 + b"\n>late\nMEL\n")
-    assert guess_molecule(Source(path, SourceFormat.FASTA, 0)) is Molecule.DNA
+    assert guess_molecule(Source(path, SourceFormat.FASTA, 0, 0)) is Molecule.DNA
     assert sum(read) < 10_000_000
     path.write_bytes(b">protein\n" + b"MEL" * 5_000_000)
-    assert guess_molecule(Source(path, SourceFormat.FASTA, 0)) is Molecule.PROTEIN
+    assert guess_molecule(Source(path, SourceFormat.FASTA, 0, 0)) is Molecule.PROTEIN
 
 
 def test_the_guess_makes_do_with_what_a_truncated_file_has(tmp_path: Path) -> None:
     path = tmp_path / "x.fa.gz"
     path.write_bytes(gzip.compress(b">a\nMEL\n" * 1000)[:-9])
-    assert guess_molecule(Source(path, SourceFormat.FASTA, 0)) is Molecule.PROTEIN
+    assert guess_molecule(Source(path, SourceFormat.FASTA, 0, 0)) is Molecule.PROTEIN
 
 
 @pytest.mark.parametrize("form", [SourceFormat.FASTA, SourceFormat.GENBANK])
@@ -94,5 +95,23 @@ def test_every_byte_of_a_file_in_blocks_is_told(tmp_path: Path, form: SourceForm
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(b">a\nMEL\n"))
     told: list[bytes] = []
-    list(read_source(Source(path, form, 0), Molecule.PROTEIN, on_block=told.append))
+    list(read_source(Source(path, form, 0, 0), Molecule.PROTEIN, on_block=told.append))
     assert b"".join(told) == path.read_bytes()
+
+
+def test_folders_behind_links_are_searched_once(tmp_path: Path) -> None:
+    for name in ("in", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "other" / "z.fa").write_text(">z\nACGT\n")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "in")
+    assert [s.path for s in find_sources([tmp_path / "in"])] == [tmp_path / "in/linked/z.fa"]
+
+
+def test_a_link_that_leads_nowhere_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.fa").symlink_to("gone.fa")
+    with pytest.raises(DataError, match=r"broken\.fa: a link that leads nowhere"):
+        find_sources([tmp_path])
+    os.mkfifo(tmp_path / "pipe.fa")
+    with pytest.raises(DataError, match=r"pipe\.fa: no regular file"):
+        find_sources([tmp_path / "pipe.fa"])
