@@ -28,6 +28,7 @@ from biote.corpora.verify_shard import (
     check_shard,
 )
 from biote.corpora.verify_windows import check_windows
+from biote.corpora.writer import SHARD_FOLDER
 from biote.errors import ConfigError, DataError
 from biote.molecules import MOLECULES, Molecule
 from biote.tokenization import load_tokenizer
@@ -189,6 +190,10 @@ def _check_shards(
         result.shards += 1
         result.units += shard.rows
         result.not_decodable += found.not_decodable
+    described = {folder / shard.file for shard in info.shards}
+    for path in sorted((folder / SHARD_FOLDER).glob("*")):
+        if path not in described:
+            result.add(path, "no shard of this corpus: corpus.json does not name it")
     if last is not None and not last.ends_record:
         result.add(folder / info.shards[-1].file, f"record {last.record} has no end")
     if not result.faults:  # else the counts differ because of them

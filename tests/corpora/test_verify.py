@@ -217,6 +217,14 @@ def test_shards_that_were_written_wrongly_are_found(
     assert any(message in what for _, what in faults(verify(corpus)))
 
 
+def test_a_shard_of_another_corpus_is_found(corpus: Path) -> None:
+    stray = corpus / "shards/00009-00000.arrow"
+    shutil.copy(next((corpus / "shards").iterdir()), stray)
+    assert faults(verify(corpus)) == [
+        (stray.name, "no shard of this corpus: corpus.json does not name it")
+    ]
+
+
 def test_the_last_record_must_end(corpus: Path) -> None:
     rewrite(corpus, -1, endless)
     assert faults(verify(corpus))[0][1] == "record p29 has no end"

@@ -14,6 +14,10 @@ from safetensors.torch import load_file
 
 from biote.cli import main
 
+ASYNC = "lightning.pytorch.plugins.io.AsyncCheckpointIO"
+INTERVAL = 7
+"""Optimiser steps between two checkpoints of the run that is killed."""
+
 
 def options(corpora: list[Path], run: Path) -> list[str]:
     sources = [{"folder": str(folder), "weight": 0.5} for folder in corpora]
@@ -40,18 +44,35 @@ def step_of(path: Path) -> int:
     return int(torch.load(path, weights_only=True)["global_step"])
 
 
+@pytest.fixture(scope="module")
+def whole(corpora: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped."""
+    run = tmp_path_factory.mktemp("whole")
+    continue_run(options(corpora, run))
+    return run
+
+
+def continue_run(arguments: list[str]) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main(arguments) == 0
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize(
-    ("number", "plugins"),
+    ("number", "saving"),
     [
-        (signal.SIGTERM, "null"),
-        (signal.SIGUSR1, "lightning.pytorch.plugins.io.AsyncCheckpointIO"),
+        (signal.SIGTERM, []),
+        (signal.SIGUSR1, ["--trainer.plugins", ASYNC]),
+        (signal.SIGKILL, ["--last_checkpoint.every_n_train_steps", str(INTERVAL)]),
     ],
 )
-def test_a_run_that_is_told_to_stop_goes_on_to_the_same_weights(
-    corpora: list[Path], tmp_path: Path, number: signal.Signals, plugins: str
+def test_a_run_that_is_stopped_goes_on_to_the_same_weights(
+    corpora: list[Path], whole: Path, tmp_path: Path, number: signal.Signals, saving: list[str]
 ) -> None:
-    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    saving = ["--trainer.plugins", plugins]
+    stopped, killed = tmp_path / "stopped", number == signal.SIGKILL
     with subprocess.Popen(
         [sys.executable, "-m", "biote", *options(corpora, stopped), *saving],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -66,18 +87,18 @@ def test_a_run_that_is_told_to_stop_goes_on_to_the_same_weights(
                 process.send_signal(number)
                 break
         rest, began = process.stderr.read(), time.monotonic()
-        assert process.wait(timeout=60) == 0, "".join(seen) + rest
+        status = process.wait(timeout=60)
+        assert status == (-number if killed else 0), "".join(seen) + rest
         assert time.monotonic() - began < 30
-    assert "stopped by a signal after step 2" in rest
     last = stopped / "checkpoints" / "last.ckpt"
-    assert 20 <= step_of(last) < 60
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert main([*options(corpora, stopped), *saving]) == 0
-        assert main(options(corpora, whole)) == 0
-    finally:
-        torch.set_num_threads(threads)
+    if killed:
+        shown = [line for line in [*seen, *rest.splitlines()] if line.startswith("step ")]
+        reached = int(shown[-1].split(",")[0].removeprefix("step "))
+        assert reached - INTERVAL < step_of(last) <= reached + 1 < 60
+    else:
+        assert "stopped by a signal after step 2" in rest
+        assert 20 <= step_of(last) < 60
+    continue_run([*options(corpora, stopped), *saving])
     assert step_of(last) == step_of(whole / "checkpoints" / "last.ckpt") > 200
     found, expected = (load_file(run / "encoder" / "model.safetensors") for run in (stopped, whole))
     assert found.keys() == expected.keys()
