@@ -152,6 +152,9 @@ def test_validate_prints_figures_beside_the_unigram_guess(
     assert "protein" in printed
     assert "±" in printed
     assert "unigram" in printed
+    assert "better by" in printed
+    logs = list((pretrained / "lightning_logs").iterdir())
+    assert len(logs) == 1, "an evaluation leaves no point in the curves of the run"
 
 
 def test_a_saved_config_repeats_the_first_losses_exactly(pretrained: Path, tmp_path: Path) -> None:

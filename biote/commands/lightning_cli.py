@@ -244,6 +244,8 @@ class BioteCLI(LightningCLI):
         # In a log file a bar is a heap of fragments: there, Throughput writes lines instead.
         if config.get("enable_progress_bar") is None:
             config["enable_progress_bar"] = Console().is_terminal
+        if self._command != "fit" and config.get("logger") in (None, True):
+            config["logger"] = False  # its figures, all at step 0, would stand in the run's curves
         config["plugins"] = _plugins(config)
         if config["enable_progress_bar"]:
             callbacks = [*callbacks, RichProgressBar()]

@@ -48,39 +48,43 @@ def print_masked_lm(summaries: Mapping[tuple[str, Modality], MaskedTokenSummary]
     """Print masked-token figures beside the guess from token frequencies alone.
 
     Args:
-        summaries: By ``model`` or ``unigram`` and modality.
+        summaries: By ``model``, ``unigram`` or ``gain`` and modality.
     """
     if not summaries:
         return
     table = Table(
         title="Masked tokens of the validation split (± standard error over windows)",
-        caption="unigram: guessing from the token frequencies seen in training",
+        caption="unigram: guessing from the token frequencies seen in training; better by: the "
+        "difference on the same tokens",
     )
     table.add_column("modality")
     for name in (
         "tokens",
         "windows",
         "cross-entropy",
-        "of unigram",
-        "perplexity",
+        "unigram",
+        "better by",
         "accuracy",
-        "of unigram",
+        "unigram",
+        "better by",
     ):
         table.add_column(name, justify="right")
     for modality in Modality:
         model = summaries.get(("model", modality))
         unigram = summaries.get(("unigram", modality))
-        if model is None or unigram is None:
+        gain = summaries.get(("gain", modality))
+        if model is None or unigram is None or gain is None:
             continue
         table.add_row(
             modality.value,
             f"{model.tokens:,}",
             f"{model.windows:,}",
             _with_error(model.cross_entropy, model.cross_entropy_error),
-            _with_error(unigram.cross_entropy, unigram.cross_entropy_error),
-            f"{model.perplexity:.3f}",
+            f"{unigram.cross_entropy:.4f}",
+            _with_error(gain.cross_entropy, gain.cross_entropy_error),
             _with_error(model.accuracy, model.accuracy_error),
-            _with_error(unigram.accuracy, unigram.accuracy_error),
+            f"{unigram.accuracy:.4f}",
+            _with_error(gain.accuracy, gain.accuracy_error),
         )
     _console().print(table)
 

@@ -26,6 +26,7 @@ from biote.tasks.results import Score
 
 MODALITIES = tuple(Modality)
 _READOUT_STD = 1e-5
+_COMPARED = ("model", "unigram", "gain")
 
 
 class MaskedLMTask(EncoderModule):
@@ -89,11 +90,7 @@ class MaskedLMTask(EncoderModule):
         sums = torch.zeros(2, len(MOLECULES), dtype=torch.float64)
         self.register_buffer("by_molecule", sums, persistent=False)
         self.metrics = nn.ModuleDict(
-            {
-                f"{kind}_{m}": MaskedTokenMetric()
-                for kind in ("model", "unigram")
-                for m in MODALITIES
-            }
+            {f"{kind}_{m}": MaskedTokenMetric() for kind in _COMPARED for m in MODALITIES}
         )
         self.readout: Readout | None = None
 
@@ -204,10 +201,14 @@ class MaskedLMTask(EncoderModule):
         unigram = (self.unigram_counts + 1).double().log().log_softmax(-1)  # (modalities, V)
         for i, name in enumerate(MODALITIES):
             here = modality == i
-            targets = batch.targets[here]
-            self._metric("model", name).update(losses[here], hits[here], windows[here])
-            guessed = targets == self.unigram_counts[i].argmax()
-            self._metric("unigram", name).update(-unigram[i][targets], guessed, windows[here])
+            targets, where = batch.targets[here], windows[here]
+            guess, guessed = -unigram[i][targets], targets == self.unigram_counts[i].argmax()
+            self._metric("model", name).update(losses[here], hits[here], where)
+            self._metric("unigram", name).update(guess, guessed, where)
+            # Token by token: both find the same windows hard, so their difference is better known.
+            self._metric("gain", name).update(
+                guess - losses[here], hits[here].float() - guessed.float(), where
+            )
         self.by_molecule += torch.stack(
             _sums_by_molecule(losses.double(), batch.molecules[batch.masked])
         )
@@ -218,10 +219,14 @@ class MaskedLMTask(EncoderModule):
         return metric
 
     def summaries(self) -> dict[tuple[str, Modality], MaskedTokenSummary]:
-        """Summaries of the last evaluation, by ``model`` or ``unigram`` and modality."""
+        """Summaries of the last evaluation, by ``model``, ``unigram`` or ``gain`` and modality.
+
+        The gain is what the model's cross-entropy is below and its accuracy above the unigram
+        guess's, with the standard error of the paired difference.
+        """
         found = {
             (kind, m): summarise(self._metric(kind, m).compute())
-            for kind in ("model", "unigram")
+            for kind in _COMPARED
             for m in MODALITIES
             if self._metric(kind, m).update_called
         }
@@ -235,6 +240,7 @@ class MaskedLMTask(EncoderModule):
         self.scores = [
             Score(metric=f"{prefix}{name}_{modality}", value=value, n=summary.tokens, unit=unit)
             for (kind, modality), summary in self.summaries().items()
+            if kind != "gain"
             for prefix in ["" if kind == "model" else "unigram_"]
             for name, value, unit in (
                 ("cross_entropy", summary.cross_entropy, "nat"),

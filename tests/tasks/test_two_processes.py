@@ -140,7 +140,7 @@ def test_masked_tokens_are_counted_over_all_processes(outputs: tuple[Path, Path]
 
 
 @pytest.mark.parametrize("job", ["pretrain", "accumulate"])
-@pytest.mark.parametrize("kind", ["model", "unigram"])
+@pytest.mark.parametrize("kind", ["model", "unigram", "gain"])
 def test_validation_is_over_all_processes(outputs: tuple[Path, Path], job: str, kind: str) -> None:
     one, *ranks = load(outputs[0], job), load(outputs[1], job), load(outputs[1], job, 1)
     assert ("model", "protein") in one["summaries"]
