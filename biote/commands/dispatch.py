@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "corpus": "Inspect, verify, merge and sample corpora; gene-protein pairs",
     "tokenizer": "Train byte-pair encodings",
     "synth": "Write synthetic data in the real file formats",
+    "mup": "Check the parametrisation by which learning rates carry over to wider models",
     "demo": "Prepare, pre-train, fine-tune and test on a small scale, with a table and a picture",
 }
 
@@ -37,6 +38,9 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     },
     "tokenizer": {
         "train": "Train byte-pair encodings on sequences",
+    },
+    "mup": {
+        "check": "Check that activations keep their size when the model is made wider",
     },
 }
 

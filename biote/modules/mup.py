@@ -114,6 +114,12 @@ def _groups(
             },
         )
         group["params"].append(parameters[name])
+    if not groups:
+        raise ConfigError(
+            "nothing to train: every parameter is frozen",
+            where="model.optimizer",
+            mend="leave at least one part of the model trainable",
+        )
     return [
         groups[name] for name in dict.fromkeys(s.group for s in settings.values()) if name in groups
     ]
@@ -170,7 +176,8 @@ class PretrainingOptimizer:
             parameter is in exactly one.
 
         Raises:
-            ConfigError: If a trainable parameter has no role, two, or belongs to a head.
+            ConfigError: If a trainable parameter has no role, two, or belongs to a head, or if
+                there is none.
         """
         scale = self.base_width / width
         decay = self.weight_decay
@@ -242,7 +249,8 @@ class FineTuningOptimizer:
             ``weight_decay``; every trainable parameter is in exactly one.
 
         Raises:
-            ConfigError: If a trainable parameter has no role, two, or is a language-model readout.
+            ConfigError: If a trainable parameter has no role, two, or is a language-model
+                readout, or if there is none.
         """
         body = _Setting(
             group="body",

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from biote.batch import PackedBatch
@@ -15,6 +20,7 @@ from biote.modules.encoder import Encoder
 from biote.modules.heads import DeltaGHead, Head, MLPHead, ResidueHead, SequenceHead
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer, parameter_roles
 from biote.modules.readout import Readout
+from biote.modules.sharding import shard
 
 MakeBatch = Callable[..., PackedBatch]
 WIDTH = 64
@@ -115,6 +121,105 @@ def test_frozen_parameters_are_left_out() -> None:
     groups = FineTuningOptimizer().groups(model, WIDTH)
     assert [group["name"] for group in groups] == ["head"]
     assert set(settings_by_name(model, groups)) == {"head.readout.weight", "head.readout.bias"}
+
+
+FREEZABLE = ("embedding", "blocks.0", "blocks.1.attention", "blocks.1.norm_mlp", "norm")
+
+
+@given(
+    frozen=st.sets(st.sampled_from(FREEZABLE)), head=st.sampled_from([None, DeltaGHead, MLPHead])
+)
+def test_freezing_parts_leaves_the_groups_of_the_others_as_they_are(
+    frozen: set[str], head: type[Head] | None
+) -> None:
+    settings: PretrainingOptimizer | FineTuningOptimizer
+    if head is None:
+        model, settings = language_model(), PretrainingOptimizer()
+    else:
+        model, settings = fine_tuned(head), FineTuningOptimizer()
+    whole = settings_by_name(model, settings.groups(model, WIDTH))
+    for part in frozen:
+        model.get_submodule(f"encoder.{part}").requires_grad_(False)
+    groups = settings.groups(model, WIDTH)
+    found = settings_by_name(model, groups)
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert found == {name: whole[name] for name in trainable}
+    assert all(group["params"] for group in groups)
+
+
+def test_frozen_parts_stay_and_the_others_learn() -> None:
+    model = fine_tuned(DeltaGHead)
+    nn.init.ones_(model.get_parameter("head.readout.weight"))  # with zeros nothing else learns
+    for part in ("embedding", "blocks.0"):
+        model.get_submodule(f"encoder.{part}").requires_grad_(False)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    groups = FineTuningOptimizer(weight_decay=0.5).groups(model, WIDTH)
+    optimizer = torch.optim.AdamW(groups)
+    ids = torch.arange(12)
+    batch = PackedBatch(
+        ids=ids,
+        cu_seqlens=torch.tensor([0, 12], dtype=torch.int32),
+        positions=ids,
+        molecules=torch.zeros_like(ids),
+        lengths=(12,),
+    )
+    model["head"](model["encoder"](batch), batch).sum().backward()
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        stays = name.startswith(("encoder.embedding", "encoder.blocks.0"))
+        assert torch.equal(parameter, before[name]) == stays, name
+
+
+def test_a_model_frozen_as_a_whole_is_refused() -> None:
+    model = fine_tuned(DeltaGHead).requires_grad_(False)
+    with pytest.raises(ConfigError, match="every parameter is frozen"):
+        FineTuningOptimizer().groups(model, WIDTH)
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[DeviceMesh]:
+    """A device mesh of this process alone."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    yield init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("head", [None, DeltaGHead, MLPHead])
+def test_sharded_weights_have_the_groups_of_whole_ones(
+    head: type[Head] | None, one_process: DeviceMesh
+) -> None:
+    """Also with a part frozen before and one frozen after it was sharded."""
+    settings: PretrainingOptimizer | FineTuningOptimizer = FineTuningOptimizer()
+    if head is None:
+        settings = PretrainingOptimizer()
+
+    def build() -> nn.ModuleDict:
+        model = language_model() if head is None else fine_tuned(head)
+        model.get_submodule("encoder.blocks.0").requires_grad_(False)
+        return model
+
+    whole = build()
+    with torch.device("meta"):
+        sharded = build()
+    encoder = sharded["encoder"]
+    assert isinstance(encoder, Encoder)
+    shard(
+        encoder,
+        [part for name, part in sharded.items() if name != "encoder"],
+        mesh=one_process,
+        param_dtype=torch.float32,
+        device=torch.device("cpu"),
+    )
+    for model in (whole, sharded):
+        model.get_submodule("encoder.norm").requires_grad_(False)
+    assert all(isinstance(parameter, DTensor) for parameter in sharded.parameters())
+    assert parameter_roles(sharded) == parameter_roles(whole)
+    found = settings_by_name(sharded, settings.groups(sharded, WIDTH))
+    assert found == settings_by_name(whole, settings.groups(whole, WIDTH))
+    assert not any(name.startswith(("encoder.blocks.0", "encoder.norm")) for name in found)
+    assert any(name.startswith("encoder.blocks.1") for name in found)
 
 
 def test_a_tied_parameter_has_two_roles() -> None:

@@ -1,0 +1,1 @@
+"""Commands on maximal-update parametrisation (muP): `biote mup ...`."""
