@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "prepare": "Turn FASTA and GenBank files into a corpus of token shards",
     "corpus": "Inspect, verify, merge and sample corpora; gene-protein pairs",
     "tokenizer": "Train byte-pair encodings",
+    "splits": "Make folds without similar proteins on two sides, check and draw them",
     "synth": "Write synthetic data in the real file formats",
     "mup": "Check the parametrisation by which learning rates carry over to wider models",
     "demo": "Prepare, pre-train, fine-tune and test on a small scale, with a table and a picture",
@@ -41,6 +42,11 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     },
     "mup": {
         "check": "Check that activations keep their size when the model is made wider",
+    },
+    "splits": {
+        "make": "Deal proteins, or clusters of similar ones, into folds and write the fold file",
+        "check": "Check a fold file, and align its test proteins with the others",
+        "plot": "Draw how similar test proteins are to the nearest training protein",
     },
 }
 

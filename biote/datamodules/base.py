@@ -27,6 +27,7 @@ from biote.datamodules.resume import refuse_other_settings
 from biote.datamodules.steps import RowStep, StepSampler
 from biote.errors import CheckpointError, ConfigError, DataError
 from biote.molecules import Molecule
+from biote.splits.homology import OnPairs
 from biote.tokenization import Tokenizer, resolve_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ class Row:
 
     group: str
     """Rows of one group stand on one side of every split."""
+
+    cluster: str | None = None
+    """Rows of one cluster of similar groups stand on one side, too, if clusters are known."""
 
 
 def rows_fingerprint(rows: Sequence[Row]) -> str:
@@ -112,6 +116,8 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     target_kind: TargetKind
     tested_split = "test"
+    alignment_progress: OnPairs | None = None
+    """Is told how far the alignment of proteins is, where folds are made that need one."""
 
     def __init__(
         self,
@@ -289,16 +295,17 @@ class LabelledDataModule(LightningDataModule, ABC):
 
 
 def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:
-    split_of: dict[str, Split] = {}
+    split_of: dict[tuple[str, str], Split] = {}
     for split in SPLITS:
         for row in rows[split]:
-            if split_of.setdefault(row.group, split) != split:
-                raise DataError(
-                    f"group {row.group} of row {row.id} stands in {split_of[row.group]} and in "
-                    f"{split}",
-                    where="split",
-                    mend="give every row of a group the same split",
-                )
+            for what, name in (("group", row.group), ("cluster", row.cluster)):
+                if name is not None and split_of.setdefault((what, name), split) != split:
+                    raise DataError(
+                        f"{what} {name} of row {row.id} stands in {split_of[what, name]} and in "
+                        f"{split}",
+                        where="split",
+                        mend=f"give every row of a {what} the same split",
+                    )
 
 
 def existing_file(path: Path, *, where: str, mend: str) -> Path:

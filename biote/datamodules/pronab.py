@@ -24,6 +24,8 @@ from biote.datamodules.base import LabelledDataModule, Row, Split, existing_file
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.errors import DataError
 from biote.molecules import STANDARD_RESIDUES, Molecule, canonical_sequence
+from biote.splits.homology import SIMILAR_ABOVE
+from biote.splits.rules import Rule
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +157,11 @@ def without_duplicates(rows: Sequence[Row], duplicates: Duplicates) -> list[Row]
 
 
 class PronabDataModule(LabelledDataModule):
-    """Binding free energies in kcal/mol, in folds of whole proteins.
+    """Binding free energies in kcal/mol, in folds of whole proteins or clusters.
 
     A row is ``<protein>P<EOS><DNA>S1<EOS><DNA>S2<EOS>`` (``<RNA>`` for RNA, the second strand
-    where the file gives one), one attention group. Rows with the same protein sequence are in
-    the same fold.
+    where the file gives one), one attention group. Rows with the same protein sequence are
+    always in the same fold.
 
     Args:
         root: Folder with ``pronab/pronab_no_mutations.json``, or the path of a file like it.
@@ -170,6 +172,10 @@ class PronabDataModule(LabelledDataModule):
         fold_file: Where the folds are written once and read ever after.
         folds: Number of folds.
         fold_seed: Chooses which proteins meet in a fold.
+        rule: ``protein`` deals whole proteins into folds, ``cluster`` whole clusters of similar
+            proteins, so that none is tested that resembles one trained on; ``paper`` holds
+            proteins similar to another one in the training part of every fold.
+        threshold: BLOSUM62 score per residue above which proteins are similar.
         validation: ``next`` validates on the fold after the test fold; ``none`` trains on it.
         duplicates: Rows with the same input: ``keep`` all, ``drop`` repeats of one value, or one
             row with their ``mean`` or ``median``.
@@ -178,7 +184,7 @@ class PronabDataModule(LabelledDataModule):
         seed: Chooses the order of training rows.
         num_workers: Processes that build batches.
 
-    Source: paper, Methods (Delta G); folds by exact sequence.
+    Source: paper, Methods (Delta G).
     """
 
     benchmark = "pronab"
@@ -195,6 +201,8 @@ class PronabDataModule(LabelledDataModule):
         fold_file: Path,
         folds: int = 10,
         fold_seed: int = 0,
+        rule: Rule = "protein",
+        threshold: float = SIMILAR_ABOVE,
         validation: ValidationFold = "next",
         duplicates: Duplicates = "keep",
         empty_first_strand: EmptyFirstStrand = "drop",
@@ -210,6 +218,8 @@ class PronabDataModule(LabelledDataModule):
         self._fold_file = Path(fold_file)
         self._folds = folds
         self._fold_seed = fold_seed
+        self._rule: Rule = rule
+        self._threshold = threshold
         self._validation: ValidationFold = validation
         self._duplicates: Duplicates = duplicates
         self._empty_first_strand: EmptyFirstStrand = empty_first_strand
@@ -248,7 +258,9 @@ class PronabDataModule(LabelledDataModule):
         return fold_splits(
             rows,
             benchmark=self.benchmark,
-            rule="exact-sequence",
+            rule=self._rule,
+            threshold=self._threshold,
+            progress=self.alignment_progress,
             fold=self._fold,
             folds=self._folds,
             fold_seed=self._fold_seed,

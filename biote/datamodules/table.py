@@ -7,6 +7,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from biote.datamodules.base import (
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.errors import ConfigError, DataError
 from biote.molecules import canonical_sequence, parse_molecule
+from biote.splits.homology import SIMILAR_ABOVE
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,10 @@ class TableDataModule(LabelledDataModule):
         fold: Number of the test fold, from 0.
         folds: Number of folds.
         fold_seed: Chooses which groups meet in a fold.
+        rule: ``group`` deals whole groups into folds, ``cluster`` whole clusters of groups with
+            similar proteins; ``paper`` holds groups with a protein similar to another one in the
+            training part of every fold. The last two need one protein in every row.
+        threshold: BLOSUM62 score per residue above which proteins are similar.
         fold_file: Where the folds are written once and read ever after.
         validation: ``next`` validates on the fold after the test fold; ``none`` trains on it.
         context: Most tokens of a row; proteins are trimmed to fit, nucleic acids never.
@@ -87,6 +93,8 @@ class TableDataModule(LabelledDataModule):
         fold: int = 0,
         folds: int = 10,
         fold_seed: int = 0,
+        rule: Literal["group", "paper", "cluster"] = "group",
+        threshold: float = SIMILAR_ABOVE,
         fold_file: Path | None = None,
         validation: ValidationFold = "next",
         context: int = 2048,
@@ -122,6 +130,8 @@ class TableDataModule(LabelledDataModule):
         self._fold = fold
         self._folds = folds
         self._fold_seed = fold_seed
+        self._rule = rule
+        self._threshold = threshold
         self._fold_file = Path(fold_file) if fold_file is not None else None
         self._validation: ValidationFold = validation
         self._frame: pl.DataFrame | None = None
@@ -210,13 +220,23 @@ class TableDataModule(LabelledDataModule):
         return fold_splits(
             rows,
             benchmark=self.benchmark,
-            rule=self._group_column or f"exact {self._sequences[0][0].column}",
+            rule=self._fold_rule,
+            threshold=self._threshold,
+            progress=self.alignment_progress,
             fold=self._fold,
             folds=self._folds,
             fold_seed=self._fold_seed,
             validation=self._validation,
             path=self._fold_file,
         )
+
+    @property
+    def _fold_rule(self) -> str:
+        if self._rule != "group":
+            return self._rule
+        if self._group_column is not None:
+            return f"column {self._group_column}"
+        return f"exact {self._sequences[0][0].column}"
 
     def _row(self, number: int, values: dict[str, object]) -> Row:
         row_id = str(values[self._id_column]) if self._id_column else str(number)

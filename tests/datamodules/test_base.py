@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -118,6 +119,13 @@ def test_a_group_in_two_splits_is_refused() -> None:
     data = Rows({"train": [row("a", 0.0), row("b", 1.0)], "test": [row("a", 2.0)]})
     with pytest.raises(DataError, match=r"group a of row a stands in train and in test; give"):
         data.rows("train")
+
+
+def test_a_cluster_in_two_splits_is_refused() -> None:
+    # REFERENCE 6, 2 (near copies).
+    first, second = (replace(row(name, 0.0), cluster="c") for name in "ab")
+    with pytest.raises(DataError, match=r"cluster c of row b stands in train and in validation"):
+        Rows({"train": [first], "validation": [second]}).rows("train")
 
 
 def test_training_without_rows_is_refused() -> None:

@@ -13,6 +13,10 @@ from biote.datamodules.base import SPLITS, Row
 from biote.datamodules.pronab import Duplicates, PronabDataModule, read_pronab, without_duplicates
 from biote.errors import DataError
 from biote.molecules import Molecule
+from biote.splits import ALWAYS_TRAIN, load_folds
+from biote.splits.rules import Rule
+from biote.splits.score_cache import CACHE_FOLDER
+from biote.splits.similarity import nearest_training_proteins, refuse_similar
 
 PROTEIN = "ARNDCQEGHILKMFPSTWYV"
 GOOD: list[Any] = ["ACGTTC", "DNA", 1e-6, -8.0, ""]
@@ -309,3 +313,20 @@ def test_the_real_file(real_data: Path, tmp_path: Path) -> None:
         tested.update(row.id for row in data.rows("test"))
     assert len(tested) == 13_568
     assert set(tested.values()) == {1}
+
+
+@pytest.mark.full
+def test_no_clusters_of_the_real_file_are_divided(real_data: Path, tmp_path: Path) -> None:
+    # REFERENCE 6, 2 (near copies): no test protein is similar to one outside its fold.
+    rules: tuple[Rule, ...] = ("cluster", "paper")
+    for rule in rules:
+        path = tmp_path / f"{rule}.parquet"
+        data = module(real_data, fold_file=path, rule=rule)
+        assert all(data.rows(split) for split in SPLITS)
+        folds = load_folds(path)
+        assert (len(set(folds.groups)), len(set(folds.clusters))) == (738, 625)
+        nearest = nearest_training_proteins(folds, tmp_path / CACHE_FOLDER)
+        refuse_similar(folds, nearest, threshold=1.5, where=rule)
+        assert len(nearest) == {"cluster": 738, "paper": 541}[rule]
+        assert folds.assignment.count(ALWAYS_TRAIN) == {"cluster": 0, "paper": 3_784}[rule]
+    assert len(list((tmp_path / CACHE_FOLDER).iterdir())) == 1

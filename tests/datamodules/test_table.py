@@ -157,7 +157,7 @@ def test_a_fold_file_of_another_table_is_refused(tmp_path: Path) -> None:
     other = write(frame(label=[0.5, 1.5, 2.5, 3.5, 4.5, 6.5]), tmp_path)
     with pytest.raises(DataError, match="fold file: made for data fingerprint"):
         folded(other).setup("fit")
-    with pytest.raises(DataError, match=r"fold file: made for rule exact protein, not dna; delete"):
+    with pytest.raises(DataError, match=r"fold file: made for rule exact protein, not column dna"):
         folded(write(frame(), tmp_path), group_column="dna").setup("fit")
 
 
