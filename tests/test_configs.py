@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -28,7 +29,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["prepare", str(folder / source), *options]) == 0
     rows = [f"{i},MKV{'ACDEF'[i % 5] * (i + 1)},ACGT,{i % 7}" for i in range(20)]
     (folder / "table.csv").write_text("\n".join(["id,protein,dna,label", *rows]) + "\n")
+    write_maps(folder / "maps.parquet")
     return folder
+
+
+def write_maps(path: Path) -> None:
+    """Proteins with coordinates on a zigzag, for the contact maps."""
+    length = 30
+    places = [[i * 1.5, (i % 3) * 2.0, 0.0] for i in range(length)]
+    pl.DataFrame(
+        {
+            "id": [f"P{i}" for i in range(6)],
+            "sequence": ["ACDEFG"[i] * length for i in range(6)],
+            "coordinates": [[x for place in places for x in place]] * 6,
+        }
+    ).write_parquet(path)
 
 
 def options_for(config: Path, data: Path, run: Path) -> list[str]:
@@ -41,8 +56,9 @@ def options_for(config: Path, data: Path, run: Path) -> list[str]:
         folders = [{"folder": str(data / "corpora" / name)} for name in ("nucleic", "protein")]
         options += ["--data.corpora", json.dumps(folders)]
     else:
-        table = content["data"]["class_path"] == "TableDataModule"
-        options += ["--data.root", str(data / "table.csv" if table else data)]
+        files = {"TableDataModule": "table.csv", "ContactMapDataModule": "maps.parquet"}
+        root = data / files.get(content["data"]["class_path"], "")
+        options += ["--data.root", str(root)]
         options += ["--data.fold_file", str(run / "folds.parquet"), "--data.folds", "3"]
         options += ["--data.tokenizer", "character", "--model.encoder_checkpoint", "null"]
     return [*options, "--model.encoder", encoder]

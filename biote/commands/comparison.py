@@ -21,7 +21,9 @@ from torchmetrics.functional.classification import (
 )
 
 from biote.baselines.trivial import trivial_baselines
+from biote.commands.contact_comparison import separation_rows
 from biote.datamodules.base import LabelledDataModule
+from biote.datamodules.contact_map import ContactMapDataModule
 from biote.tasks.results import (
     ResultRow,
     prediction_frame,
@@ -38,6 +40,9 @@ def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> 
         example: A result of the test, whose benchmark and split they share.
         folder: Run folder.
     """
+    if isinstance(data, ContactMapDataModule):
+        return separation_rows(data, example, folder)
+    assert data.target_kind != "contacts"
     train, test = data.rows("train"), data.rows("test")
     targets = np.array([row.target for row in train], np.float64)
     predictions = trivial_baselines(

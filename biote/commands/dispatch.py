@@ -19,7 +19,7 @@ TRAINER_COMMANDS: Final = {
 COMMANDS: Final = {
     "download": "Fetch public data from its official source, from where it stopped",
     "prepare": "Turn FASTA and GenBank files into a corpus of token shards",
-    "corpus": "Inspect, verify, merge and sample corpora; gene-protein pairs",
+    "corpus": "Inspect, verify, merge and sample corpora; gene-protein pairs; structures",
     "tokenizer": "Train byte-pair encodings",
     "splits": "Make folds without similar proteins on two sides, check and draw them",
     "synth": "Write synthetic data in the real file formats",
@@ -35,6 +35,9 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "verify": "Check every shard of a corpus against its checksums",
         "merge": "Join corpora of one tokenizer into one, small shards into large ones",
         "sample": "Draw records of a corpus and write them as FASTA",
+        "contacts": "Measure protein residues against the nucleic acid in PDB and mmCIF files",
+        "maps": "Write C-alpha coordinates of single proteins in PDB and mmCIF files as Parquet",
+        "paint": "Paint predictions on a structure: an mmCIF file and a picture",
         "pairs": "Write genes and their proteins from annotated GenBank files as Parquet",
     },
     "tokenizer": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,9 @@ from biote.tasks.results import ResultRow
 
 _PIPE_WIDTH = 120
 """Columns of a table that is written to a file or a pipe; a terminal has its own width."""
+
+_MOST_COLUMNS: Final = 7
+"""Metrics that stand beside each other; more stand below each other."""
 
 
 def _console() -> Console:
@@ -32,16 +36,37 @@ def print_results(rows: Sequence[ResultRow]) -> None:
     table = Table(title=f"{first.benchmark}, {first.split} split{fold}, {first.n} rows")
     metrics = list(dict.fromkeys(row.metric for row in rows))
     units = {row.metric: row.unit for row in rows if row.unit}
+    values = {(row.model, row.head, row.metric): row.value for row in rows}
+    if len(metrics) > _MOST_COLUMNS:
+        _print_metrics_as_lines(table, metrics, values)
+        return
     table.add_column("model")
     table.add_column("head")
     for metric in metrics:
         unit = f" ({units[metric]})" if metric in units else ""
         table.add_column(f"{metric}{unit}", justify="right")
-    values = {(row.model, row.head, row.metric): row.value for row in rows}
     for model, head in dict.fromkeys((row.model, row.head) for row in rows):
         cells = [values.get((model, head, metric), math.nan) for metric in metrics]
-        table.add_row(model, head, *("-" if math.isnan(c) else f"{c:.3f}" for c in cells))
+        table.add_row(model, head, *map(_cell, cells))
     _console().print(table)
+
+
+def _print_metrics_as_lines(
+    table: Table, metrics: Sequence[str], values: Mapping[tuple[str, str, str], float]
+) -> None:
+    """Fill and print a table of more metrics than fit beside each other."""
+    models = dict.fromkeys((model, head) for model, head, _ in values)
+    table.add_column("metric")
+    for model, head in models:
+        table.add_column(model if head == "-" else f"{model}, {head}", justify="right")
+    for metric in metrics:
+        cells = [values.get((model, head, metric), math.nan) for model, head in models]
+        table.add_row(metric, *map(_cell, cells))
+    _console().print(table)
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def print_masked_lm(summaries: Mapping[tuple[str, Modality], MaskedTokenSummary]) -> None:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-TargetKind = Literal["regression", "classification"]
+TargetKind = Literal["regression", "classification", "contacts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,14 +284,18 @@ class LabelledDataModule(LightningDataModule, ABC):
             steps_done=lambda: trainer.global_step if trainer and training else 0,
             limit=trainer.limit_train_batches if trainer and training else 1.0,
         )
-        n_targets = len(self.rows(split)[0].target)
         return DataLoader(
-            _RowBatches(self.rows(split), self._encoder, self.target_kind, n_targets),
+            self._batches(split),
             sampler=sampler,
             batch_size=None,
             num_workers=self._num_workers,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _batches(self, split: Split) -> Dataset[LabelledBatch]:
+        """What builds the batch of a step's rows."""
+        n_targets = len(self.rows(split)[0].target)
+        return _RowBatches(self.rows(split), self._encoder, self.target_kind, n_targets)
 
 
 def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:

@@ -127,3 +127,32 @@ def make_pretraining(corpora: list[Path]) -> Callable[..., PretrainingDataModule
         return PretrainingDataModule(sources, 48, **(arguments | options))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_maps(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Tables of proteins that wind through a small box, some residues not resolved."""
+    tables = tmp_path_factory.mktemp("maps")
+
+    def make(proteins: int, *, least: int = 26, most: int = 40, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        rows = []
+        for i in range(proteins):
+            length = int(rng.integers(least, most + 1))
+            steps = rng.normal(size=(length, 3))
+            places = np.cumsum(steps * 3.8 / np.linalg.norm(steps, axis=1, keepdims=True), axis=0)
+            places[rng.uniform(size=length) < 0.1] = np.nan
+            rows.append(
+                {
+                    "id": f"P{i}",
+                    "sequence": "".join(rng.choice(RESIDUES, length)),
+                    "coordinates": places.ravel().astype(np.float32).tolist(),
+                }
+            )
+        path = tables / f"{proteins}_{least}_{most}_{seed}.parquet"
+        pl.DataFrame(rows, schema_overrides={"coordinates": pl.List(pl.Float32)}).write_parquet(
+            path
+        )
+        return path
+
+    return make

@@ -1,8 +1,17 @@
 """Heads: predictions from encoder states."""
 
 from biote.modules.heads.base import Head, heads_for
+from biote.modules.heads.contact import ResNetContactHead
 from biote.modules.heads.delta_g import DeltaGHead
 from biote.modules.heads.residue import ResidueHead
 from biote.modules.heads.sequence import MLPHead, SequenceHead
 
-__all__ = ["DeltaGHead", "Head", "MLPHead", "ResidueHead", "SequenceHead", "heads_for"]
+__all__ = [
+    "DeltaGHead",
+    "Head",
+    "MLPHead",
+    "ResNetContactHead",
+    "ResidueHead",
+    "SequenceHead",
+    "heads_for",
+]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from biote.batch import PackedBatch
 from biote.modules.initialisation import initialise
 
-Level = Literal["group", "token"]
+Level = Literal["group", "token", "pair"]
 Pooling = Literal["first", "mean"]
 
 
@@ -30,7 +30,7 @@ class Head(nn.Module, ABC):
     """
 
     level: ClassVar[Level]
-    """What one prediction is for: a group or a token."""
+    """What one prediction is for: a group, a token, or a pair of tokens of one group."""
 
     def __init__(self, width: int, n_outputs: int) -> None:
         super().__init__()
@@ -46,7 +46,8 @@ class Head(nn.Module, ABC):
             batch: Packed batch of B groups the states belong to.
 
         Returns:
-            (B, C) where ``level`` is group, (T, C) where it is token.
+            (B, C) where ``level`` is group, (T, C) where it is token; where it is pair, what
+            `biote.modules.heads.contact.ContactHead` says.
         """
 
     def reset_parameters(self, *, seed: int) -> None:

@@ -1,0 +1,1 @@
+"""Structures of proteins and nucleic acids: chains, contacts, and what is painted on them."""
