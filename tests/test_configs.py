@@ -30,6 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{i},MKV{'ACDEF'[i % 5] * (i + 1)},ACGT,{i % 7}" for i in range(20)]
     (folder / "table.csv").write_text("\n".join(["id,protein,dna,label", *rows]) + "\n")
     write_maps(folder / "maps.parquet")
+    write_published(folder)
     return folder
 
 
@@ -46,6 +47,22 @@ def write_maps(path: Path) -> None:
     ).write_parquet(path)
 
 
+def write_published(folder: Path) -> None:
+    """Small files in the layout of the benchmarks with a published split."""
+    gue = folder / "gue" / "GUE" / "prom" / "prom_core_tata"
+    gue.mkdir(parents=True)
+    for number, split in enumerate(("train", "dev", "test")):
+        rows = [f"{'ACGT'[number]}{'ACGT'[i % 4] * (i + 5)},{i % 2}" for i in range(12)]
+        (gue / f"{split}.csv").write_text("\n".join(["sequence,label", *rows]) + "\n")
+    (folder / "tape").mkdir()
+    for number, split in enumerate(("train", "valid", "test")):
+        for task in ("stability", "fluorescence", "remote_homology"):
+            label = "{0}" if task == "remote_homology" else "{0}.5"
+            rows = [f"{'MKL'[number]}{'ACDE'[i % 4] * (i + 5)},{label.format(i)}" for i in range(9)]
+            path = folder / "tape" / f"{task}.{split}.csv"
+            path.write_text("\n".join(["seq,label", *rows]) + "\n")
+
+
 def options_for(config: Path, data: Path, run: Path) -> list[str]:
     """What a user has to say beside the YAML: where data are, and a small encoder."""
     options = ["--config", str(config), "--trainer.default_root_dir", str(run)]
@@ -59,7 +76,8 @@ def options_for(config: Path, data: Path, run: Path) -> list[str]:
         files = {"TableDataModule": "table.csv", "ContactMapDataModule": "maps.parquet"}
         root = data / files.get(content["data"]["class_path"], "")
         options += ["--data.root", str(root)]
-        options += ["--data.fold_file", str(run / "folds.parquet"), "--data.folds", "3"]
+        if "fold_file" in arguments:
+            options += ["--data.fold_file", str(run / "folds.parquet"), "--data.folds", "3"]
         options += ["--data.tokenizer", "character", "--model.encoder_checkpoint", "null"]
     return [*options, "--model.encoder", encoder]
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from biote.baselines.blocks import FeatureBlock
 from biote.baselines.kmers import kmer_frequencies
+from biote.baselines.logistic import logistic_block_predictions
 from biote.baselines.mean import majority_class_scores, mean_predictions
 from biote.baselines.ridge import ridge_block_predictions
 from biote.molecules import STANDARD_RESIDUES, Modality, Molecule
@@ -27,6 +28,8 @@ K_MAX: Final = 3
 MEAN: Final = "train mean"
 MAJORITY: Final = "majority class"
 RIDGE: Final = f"ridge 1-{K_MAX}-mers"
+LOGISTIC: Final = "k-mer logistic regression"
+LOGISTIC_K_MAX: Final = {Modality.PROTEIN: 2, Modality.NUCLEIC: 4}
 
 _ALPHABETS: Final = {Modality.PROTEIN: STANDARD_RESIDUES, Modality.NUCLEIC: "ACGT"}
 
@@ -44,7 +47,8 @@ def trivial_baselines(
     """Predict the test rows without a neural network.
 
     Regression gives the train mean and a ridge regression on k-mer frequencies; classification
-    gives the majority class and the same ridge regression on one column of 0 and 1 per class.
+    gives the majority class, the same ridge regression on one column of 0 and 1 per class, and a
+    logistic regression on k-mers of up to 4 nucleotides or 2 residues.
 
     Args:
         train_parts: Sequences of the training rows, N.
@@ -80,7 +84,16 @@ def trivial_baselines(
         logger.info("All training rows are of one group: the ridge penalty is chosen by rows.")
         groups = [str(row) for row in range(len(groups))]
     ridge = ridge_block_predictions(blocks, train_targets, train_groups=groups, seed=seed)
-    return first | {RIDGE: ridge}
+    if kind == "regression":
+        return first | {RIDGE: ridge}
+    longer = [
+        kmer_block([*train_parts, *test_parts], modality, k_max=k_max)
+        for modality, k_max in LOGISTIC_K_MAX.items()
+    ]
+    logistic = logistic_block_predictions(
+        longer, classes, n_classes=n_classes, train_groups=groups, seed=seed
+    )
+    return first | {RIDGE: ridge, LOGISTIC: logistic}
 
 
 def kmer_block(rows: Sequence[Parts], modality: Modality, *, k_max: int = K_MAX) -> FeatureBlock:

@@ -16,14 +16,15 @@ from torchmetrics.functional import (
 )
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
+    multiclass_confusion_matrix,
     multiclass_f1_score,
-    multiclass_matthews_corrcoef,
 )
 
 from biote.baselines.trivial import trivial_baselines
 from biote.commands.contact_comparison import separation_rows
 from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.contact_map import ContactMapDataModule
+from biote.tasks.class_metrics import matthews_corrcoef, present_classes_auroc
 from biote.tasks.results import (
     ResultRow,
     prediction_frame,
@@ -75,7 +76,7 @@ def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> 
             folder,
             prediction_frame(
                 model=name,
-                split="test",
+                split=data.tested_split,
                 fold=data.fold,
                 row_ids=[row.id for row in test],
                 targets=torch.from_numpy(truth),
@@ -95,10 +96,12 @@ def _scores(
         classes = torch.from_numpy(truth[:, 0]).long()
         count = predicted.shape[1]
         values = {
-            "mcc": multiclass_matthews_corrcoef(scores, classes, count),
+            "mcc": matthews_corrcoef(multiclass_confusion_matrix(scores, classes, count)),
             "accuracy": multiclass_accuracy(scores, classes, count, average="micro"),
             "f1_macro": multiclass_f1_score(scores, classes, count, average="macro"),
             "f1_weighted": multiclass_f1_score(scores, classes, count, average="weighted"),
+            # Scores of a regression need not be from 0 to 1; their ranks are what counts.
+            "auroc": present_classes_auroc(_ranks(scores), classes),
         }
         return {name: float(value) for name, value in values.items()}
     columns = [
@@ -118,3 +121,10 @@ def _scores(
         else float(np.mean([float(function(p, t)) for p, t in columns]))
         for name, function in functions.items()
     }
+
+
+def _ranks(scores: torch.Tensor) -> torch.Tensor:
+    """Scores of each class as numbers from 0 to 1 in the same order, ties kept, (N, C)."""
+    columns = [column.unique(return_inverse=True)[1] for column in scores.unbind(1)]
+    ranks = torch.stack(columns, dim=1).double()
+    return ranks / max(1, len(scores))

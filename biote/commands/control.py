@@ -6,6 +6,7 @@ import logging
 
 from biote.commands.lightning_cli import BioteCLI
 from biote.commands.runs import CHECKPOINTS
+from biote.datamodules.base import LabelledDataModule
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule
 from biote.tasks.results import RESULTS_FILE, ResultRow, write_results
@@ -66,6 +67,9 @@ def random_encoder_rows(cli: BioteCLI) -> list[ResultRow]:
         (folder / RESULTS_FILE).unlink(missing_ok=True)  # until it is tested, it is not done
         request.write_text(wanted)
         BioteCLI("fit", options)
+    data = cli.datamodule
+    tested = data.evaluation_options() if isinstance(data, LabelledDataModule) else {}
+    options += [f"--data.init_args.{name}={value}" for name, value in tested.items()]
     rows = BioteCLI("test", options).rows
     write_results(cli.run_folder, rows)
     return rows

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "corpus": "Inspect, verify, merge and sample corpora; gene-protein pairs; structures",
     "tokenizer": "Train byte-pair encodings",
     "splits": "Make folds without similar proteins on two sides, check and draw them",
+    "suite": "Fine-tune and test an encoder on all tasks of GUE, TAPE or ProteinGLUE",
     "synth": "Write synthetic data in the real file formats",
     "mup": "Check the parametrisation by which learning rates carry over to wider models",
     "demo": "Prepare, pre-train, fine-tune and test on a small scale, with a table and a picture",

@@ -29,7 +29,7 @@ def run(command: str, arguments: list[str]) -> None:
     Raises:
         BioteError: On any mistake in configuration, data or checkpoint.
     """
-    _quiet()
+    quiet()
     try:
         cli = BioteCLI(command, arguments)
     except Stopped as stopped:
@@ -52,7 +52,7 @@ def run(command: str, arguments: list[str]) -> None:
         print_results(rows)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silence what Lightning says to everyone and biote's users can do nothing about."""
     for pattern in (
         ".*does not have many workers.*",

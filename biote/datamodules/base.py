@@ -115,7 +115,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     """Unit of the targets, empty if they have none."""
 
     target_kind: TargetKind
-    tested_split = "test"
+    tested_split: str = "test"
     alignment_progress: OnPairs | None = None
     """Is told how far the alignment of proteins is, where folds are made that need one."""
 
@@ -175,8 +175,7 @@ class LabelledDataModule(LightningDataModule, ABC):
             DataError: If a group stands in two splits or the training split is empty.
         """
         if self._rows is None:
-            rows = self.read_rows()
-            _refuse_leaks(rows)
+            rows = self.settle_leaks(self.read_rows())
             if not rows["train"]:
                 raise DataError(
                     "no training row", where=self.benchmark, mend="check the file and the split"
@@ -185,6 +184,32 @@ class LabelledDataModule(LightningDataModule, ABC):
                 self._report_trimmed(name, rows[name])
             self._rows = rows
         return self._rows[split]
+
+    def settle_leaks(self, rows: Mapping[Split, list[Row]]) -> Mapping[Split, list[Row]]:
+        """Decide what becomes of a group that stands in several splits; here it is refused.
+
+        Args:
+            rows: Rows as they were read.
+
+        Returns:
+            Rows to work with.
+
+        Raises:
+            DataError: If a group stands in two splits.
+        """
+        _refuse_leaks(rows)
+        return rows
+
+    def locate(self) -> None:
+        """Make sure that the files are there, without reading them.
+
+        Raises:
+            DataError: If one is missing; of public data it names the command that fetches them.
+        """
+
+    def evaluation_options(self) -> dict[str, str]:
+        """Arguments that choose what is tested and change nothing of the training."""
+        return {}
 
     def _report_trimmed(self, split: Split, rows: list[Row]) -> None:
         trimmed = [row for row in rows if self._encoder.trimmed(row.parts, row=row.id)]

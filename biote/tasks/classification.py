@@ -10,11 +10,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassF1Score,
-    MulticlassMatthewsCorrCoef,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from biote.batch import LabelledBatch, PackedBatch
 from biote.errors import ConfigError
@@ -23,6 +19,7 @@ from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
 from biote.modules.schedule import OneCycle
+from biote.tasks.class_metrics import MatthewsCorrCoef, PresentClassesAUROC
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
 from biote.tasks.results import Score, row_outputs
 
@@ -48,7 +45,7 @@ class ClassificationTask(EncoderModule):
     Source: paper, Methods (GUE).
     """
 
-    monitored = ("val_mcc", "val_accuracy", "val_f1_macro", "val_f1_weighted")
+    monitored = ("val_mcc", "val_accuracy", "val_f1_macro", "val_f1_weighted", "val_auroc")
 
     def __init__(
         self,
@@ -84,10 +81,11 @@ class ClassificationTask(EncoderModule):
         self.head: Head | None = None
         metrics = MetricCollection(
             {
-                "mcc": MulticlassMatthewsCorrCoef(n_outputs),
+                "mcc": MatthewsCorrCoef(n_outputs),
                 "accuracy": MulticlassAccuracy(n_outputs, average="micro"),
                 "f1_macro": MulticlassF1Score(n_outputs, average="macro"),
                 "f1_weighted": MulticlassF1Score(n_outputs, average="weighted"),
+                "auroc": PresentClassesAUROC(),
             },
             compute_groups=False,
         )
@@ -161,8 +159,11 @@ class ClassificationTask(EncoderModule):
     def _update(self, stage: str, logits: Tensor, batch: LabelledBatch) -> None:
         metrics = self.metrics[stage]
         assert isinstance(metrics, MetricCollection)
+        probabilities = logits.softmax(-1)
         if len(batch.row_ids):
-            metrics.update(logits, batch.targets)
+            metrics.update(probabilities, batch.targets)
+        else:  # a process without rows, too, takes part in gathering
+            metrics["auroc"].update(probabilities, batch.targets)
 
     def _compute(self, stage: str) -> dict[str, float]:
         metrics = self.metrics[stage]

@@ -42,9 +42,13 @@ class EncoderExport(Callback):
         best = _best_checkpoint(trainer)
         last = {name: value.clone() for name, value in task.state_dict().items()}
         extra: dict[str, Any] = {"trained_steps": trainer.global_step, "selection": "last"}
+        state = data.state_dict()
         if best is not None:
             checkpoint = load_weights(task, best)
             extra = {"trained_steps": checkpoint["global_step"], "selection": "best"}
+            state = checkpoint.get(type(data).__qualname__, {})
+        if state.get("cursor") is not None:  # of pre-training: steps, then tokens
+            extra["trained_tokens"] = int(state["cursor"][1])
         readout = getattr(task, "readout", None)
         folder = Path(trainer.default_root_dir) / self._folder
         save_encoder(

@@ -67,10 +67,11 @@ def test_classification_gives_scores_of_every_class() -> None:
         kind="classification",
         n_classes=4,
     )
-    assert set(scores) == {"majority class", "ridge 1-3-mers"}
+    assert set(scores) == {"majority class", "ridge 1-3-mers", "k-mer logistic regression"}
     assert {values.shape for values in scores.values()} == {(40, 4)}
     assert set(scores["majority class"].argmax(axis=1)) == {0}
-    assert (scores["ridge 1-3-mers"].argmax(axis=1) == labels[200:]).mean() > 0.8
+    for name in ("ridge 1-3-mers", "k-mer logistic regression"):
+        assert (scores[name].argmax(axis=1) == labels[200:]).mean() > 0.8
 
 
 def test_a_single_group_is_split_by_rows() -> None:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, roc_auc_score
 
 from biote.batch import LabelledBatch
 from biote.datamodules.table import TableDataModule
@@ -49,20 +50,16 @@ def task(tiny: EncoderConfig, **options: Any) -> ClassificationTask:
     )
 
 
-def scores(targets: Array, chosen: Array) -> dict[str, float]:
-    """The metrics of the task from their definitions."""
-    confusion = np.zeros((3, 3))
-    np.add.at(confusion, (targets, chosen), 1)
-    actual, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    n, right = confusion.sum(), np.trace(confusion)
-    present = actual + predicted > 0
-    f1 = 2 * np.diag(confusion) / np.maximum(actual + predicted, 1)
+def scores(targets: Array, probabilities: Array) -> dict[str, float]:
+    """The metrics of the task by scikit-learn."""
+    chosen = probabilities.argmax(axis=1)
+    classes = np.eye(3)[targets]
     return {
-        "accuracy": right / n,
-        "mcc": (right * n - actual @ predicted)
-        / np.sqrt((n**2 - predicted @ predicted) * (n**2 - actual @ actual)),
-        "f1_macro": f1[present].mean(),
-        "f1_weighted": f1 @ actual / n,
+        "accuracy": accuracy_score(targets, chosen),
+        "mcc": matthews_corrcoef(targets, chosen),
+        "f1_macro": f1_score(targets, chosen, average="macro"),
+        "f1_weighted": f1_score(targets, chosen, average="weighted"),
+        "auroc": roc_auc_score(classes, probabilities, average="macro"),
     }
 
 
@@ -84,7 +81,7 @@ def test_metrics_are_those_of_the_written_predictions(
     assert data.classes == CLASSES
     chosen = probabilities.argmax(axis=1)
     assert len(set(chosen)) > 1
-    expected = scores(targets, chosen)
+    expected = scores(targets, probabilities)
     results = pl.read_parquet(tmp_path / "results.parquet")
     found = dict(zip(results["metric"], results["value"], strict=True))
     assert found == pytest.approx(expected, abs=1e-5)
@@ -153,12 +150,11 @@ def test_validation_scores_are_over_the_whole_split(
     trainer.fit(model, datamodule=data)
     (logged,) = trainer.validate(model, datamodule=data, verbose=False)
     with torch.no_grad():
-        pairs = [(model(batch).argmax(-1), batch.targets) for batch in data.val_dataloader()]
-    expected = scores(
-        torch.cat([targets for _, targets in pairs]).numpy(),
-        torch.cat([chosen for chosen, _ in pairs]).numpy(),
-    )
-    assert len(torch.cat([chosen for chosen, _ in pairs]).unique()) > 1
+        pairs = [(model(batch).softmax(-1), batch.targets) for batch in data.val_dataloader()]
+    targets = torch.cat([targets for _, targets in pairs]).numpy()
+    probabilities = torch.cat([probabilities for probabilities, _ in pairs]).numpy()
+    expected = scores(targets, probabilities)
+    assert len(set(probabilities.argmax(axis=1))) > 1
     assert logged == pytest.approx({f"val_{name}": value for name, value in expected.items()})
 
 

@@ -1,0 +1,321 @@
+"""Fine-tune and test an encoder on every task of a suite whose data are there.
+
+The same command goes on with a suite that was interrupted. Tasks whose data are not there are
+listed with the command that fetches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import jsonargparse
+    from rich.console import Console
+
+    from biote.commands.suites.catalogue import SuiteTask
+    from biote.commands.suites.runner import Model, SuiteSettings
+    from biote.commands.suites.summary import TestSummary
+
+TABLE_FILE: Final = "suite.csv"
+MARKDOWN_FILE: Final = "suite.md"
+POINT_FILE: Final = "performance.json"
+FIGURE_FILE: Final = "performance_per_flop.png"
+_REQUEST_FILE: Final = "suite.json"
+_PIPE_WIDTH: Final = 160
+
+
+def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
+    """Declare the command's arguments.
+
+    Args:
+        parser: Parser of the command.
+    """
+    from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+    parser.add_argument("suite", type=str, help="gue, tape or proteinglue")
+    parser.add_argument("--encoder", type=Path, required=True, help="encoder folder")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with gue/, tape/ or proteinglue/"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of runs and tables")
+    parser.add_argument(
+        "--tasks",
+        type=str,
+        nargs="+",
+        default=None,
+        help="tasks to run, 'tf/0' or a whole group 'tf' say; by default all",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=NonNegativeInt,
+        nargs="+",
+        default=[0],
+        help="seeds of data order and random weights, a run each",
+    )
+    parser.add_argument("--quick", action="store_true", help="300 steps a task, for a first look")
+    parser.add_argument(
+        "--control",
+        type=bool,
+        default=True,
+        help="also fine-tune the same encoder with random weights",
+    )
+    parser.add_argument(
+        "--train-on-dev",
+        action="store_true",
+        help="train GUE tasks whose train.csv is absent on dev.csv; named so, and in no average",
+    )
+    parser.add_argument(
+        "--patience",
+        type=PositiveInt | None,
+        default=None,
+        help="stop a run early after so many validations without a better one",
+    )
+    parser.add_argument(
+        "--config",
+        type=str,
+        nargs="+",
+        default=[],
+        help="further YAML for every run, trainer/cpu.yaml say",
+    )
+    parser.add_argument(
+        "--pretraining-tokens",
+        type=PositiveInt | None,
+        default=None,
+        help="tokens of pre-training, where the encoder folder does not tell",
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="outputs of the same suite with other encoders, for the plot",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a suite of another encoder or settings"
+    )
+
+
+def run(arguments: jsonargparse.Namespace) -> None:
+    """Run the suite and write its table, aggregate and plot.
+
+    Args:
+        arguments: Parsed arguments of `add_arguments`.
+
+    Raises:
+        BioteError: If something the user gave cannot be used, or a task failed; the others have
+            been run then.
+    """
+    from rich.console import Console
+
+    from biote.commands.parsing import find_shipped
+    from biote.commands.suites.catalogue import SUITES
+    from biote.commands.suites.runner import Absent, SuiteSettings, run_folders, run_task
+    from biote.commands.suites.summary import summarise_task
+    from biote.commands.training import quiet
+    from biote.errors import BioteError, ConfigError
+    from biote.modules.weights import load_encoder_config
+
+    suite = SUITES.get(arguments.suite)
+    if suite is None:
+        raise ConfigError(f"no suite {arguments.suite!r}", mend=f"suites: {', '.join(SUITES)}")
+    tasks = _chosen(suite.tasks, arguments.tasks)
+    settings = SuiteSettings(
+        suite=suite,
+        encoder=arguments.encoder,
+        stored=load_encoder_config(arguments.encoder),
+        data=arguments.data,
+        output=arguments.output,
+        quick=arguments.quick,
+        train_on_dev=arguments.train_on_dev,
+        patience=arguments.patience,
+        configs=tuple(map(find_shipped, arguments.config)),
+    )
+    _begin(settings, overwrite=arguments.overwrite)
+    quiet()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
+    absent: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    models: tuple[Model, ...] = ("encoder", "random") if arguments.control else ("encoder",)
+    for task in tasks:
+        console.rule(task.name)
+        try:
+            run_task(settings, task, seeds=arguments.seeds, models=models)
+        except Absent as reason:
+            absent[task.name] = str(reason)
+            console.print(f"absent: {reason}", highlight=False, soft_wrap=True)
+        except BioteError as error:
+            failed[task.name] = str(error)
+            console.print(f"failed: {error}", highlight=False, soft_wrap=True)
+    summaries = [
+        summary
+        for task in suite.tasks
+        for summary in summarise_task(task, run_folders(settings, task))
+    ]
+    _show(settings, summaries, absent, console)
+    _point(settings, summaries, arguments.pretraining_tokens, arguments.compare, console)
+    if failed:
+        name, message = next(iter(failed.items()))
+        raise BioteError(
+            f"{len(failed)} of {len(tasks)} tasks failed, the first with: {message}", where=name
+        )
+
+
+def _chosen(tasks: Sequence[SuiteTask], names: Sequence[str] | None) -> list[SuiteTask]:
+    """Tasks by name or group, in the order of the suite."""
+    from biote.errors import ConfigError
+
+    if names is None:
+        return list(tasks)
+    for name in names:
+        if not any(_is(task, name) for task in tasks):
+            raise ConfigError(
+                f"no task {name!r}",
+                where="--tasks",
+                mend=f"tasks: {', '.join(task.name for task in tasks)}",
+            )
+    return [task for task in tasks if any(_is(task, name) for name in names)]
+
+
+def _is(task: SuiteTask, name: str) -> bool:
+    return task.name == name or task.name.startswith(f"{name}/")
+
+
+def _begin(settings: SuiteSettings, *, overwrite: bool) -> None:
+    """Make sure that one output holds one encoder in one protocol."""
+    import json
+    import shutil
+
+    from biote.errors import ConfigError
+
+    wanted = {
+        "suite": settings.suite.name,
+        "encoder": settings.stored.weights_fingerprint,
+        "quick": settings.quick,
+    }
+    path = settings.output / _REQUEST_FILE
+    there = json.loads(path.read_text()) if path.is_file() else None
+    if there not in (None, wanted):
+        if not overwrite:
+            differing = ", ".join(name for name in wanted if there.get(name) != wanted[name])
+            raise ConfigError(
+                f"{settings.output} holds a suite with another {differing}",
+                where="--output",
+                mend="name another folder, or replace it with --overwrite",
+            )
+        shutil.rmtree(settings.output)
+    try:
+        settings.output.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(wanted, indent=2) + "\n")
+    except OSError as error:
+        raise ConfigError(
+            f"{settings.output} cannot be written: {error.strerror}", where="--output"
+        ) from error
+
+
+def _show(
+    settings: SuiteSettings,
+    summaries: Sequence[TestSummary],
+    absent: Mapping[str, str],
+    console: Console,
+) -> None:
+    """Print and write the table."""
+    from rich.table import Table
+
+    from biote.atomic import atomic_path
+    from biote.commands.suites.summary import (
+        PRETRAINED,
+        RANDOM,
+        aggregate,
+        long_table,
+        markdown,
+        table,
+    )
+
+    header, lines = table(settings.suite, summaries, absent)
+    means = {name: aggregate(settings.suite, summaries, name) for name in (PRETRAINED, RANDOM)}
+    count = len({task.category for task in settings.suite.tasks})
+    said = [
+        f"Mean over {len(mean.categories)} of {count} categories ({', '.join(mean.categories)}), "
+        f"{name}: {mean.mean:.3f}{f' ± {mean.sd:.3f}' if mean.sd is not None else ''}."
+        for name, mean in means.items()
+        if mean is not None
+    ]
+    title = f"{settings.suite.title}{', quick' if settings.quick else ''}, {settings.encoder}"
+    shown_table = Table(title=title, caption="± standard deviation over seeds")
+    for number, column in enumerate(header):
+        shown_table.add_column(column, justify="right" if 1 < number < len(header) - 1 else "left")
+    for line in lines:
+        shown_table.add_row(*line)
+    console.print(shown_table)
+    for sentence in said:
+        console.print(sentence, highlight=False, soft_wrap=True)
+    reasons = [f"- {name}: {reason}" for name, reason in absent.items()]
+    for reason in reasons:
+        console.print(f"absent {reason}", highlight=False, soft_wrap=True)
+    notes = ["± is the standard deviation over seeds.", *said, *reasons]
+    text = f"# {title}\n\n{markdown(header, lines)}\n" + "\n\n".join(notes) + "\n"
+    with atomic_path(settings.output / MARKDOWN_FILE) as partial:
+        partial.write_text(text)
+    if summaries:
+        with atomic_path(settings.output / TABLE_FILE) as partial:
+            long_table(summaries).write_csv(partial)
+
+
+def _point(
+    settings: SuiteSettings,
+    summaries: Sequence[TestSummary],
+    tokens: int | None,
+    compare: Sequence[Path],
+    console: Console,
+) -> None:
+    """Write the point of performance against compute, and draw it where the compute is known."""
+    from biote.commands.suites.summary import PRETRAINED, RANDOM, aggregate
+    from biote.report.performance import (
+        PerformancePoint,
+        non_embedding_parameters,
+        performance_figure,
+        pretraining_tokens,
+        read_point,
+        write_point,
+    )
+
+    mean = aggregate(settings.suite, summaries, PRETRAINED)
+    control = aggregate(settings.suite, summaries, RANDOM)
+    point = PerformancePoint(
+        suite=settings.suite.name,
+        encoder=str(settings.encoder),
+        weights_fingerprint=settings.stored.weights_fingerprint,
+        parameters=non_embedding_parameters(settings.encoder),
+        tokens=tokens if tokens is not None else pretraining_tokens(settings.encoder),
+        score=mean.mean if mean is not None else None,
+        score_sd=mean.sd if mean is not None else None,
+        random_score=control.mean if control is not None else None,
+        categories=len(mean.categories) if mean is not None else 0,
+        of_categories=len({task.category for task in settings.suite.tasks}),
+        seeds=mean.seeds if mean is not None else 0,
+        quick=settings.quick,
+    )
+    write_point(settings.output / POINT_FILE, point)
+    others = [read_point(folder / POINT_FILE) for folder in compare]
+    comparable = [
+        other
+        for other in others
+        if (other.suite, other.quick, other.categories)
+        == (point.suite, point.quick, point.categories)
+    ]
+    if len(comparable) < len(others):
+        console.print("Left out of the plot: outputs of another suite, protocol or set of tasks.")
+    drawn = [p for p in (point, *comparable) if p.flops is not None and p.score is not None]
+    flops = "unknown" if point.flops is None else f"{point.flops:.3g}"
+    console.print(f"Pre-training FLOPs: {flops} (6 x {point.parameters:,} parameters x tokens).")
+    if point.flops is None:
+        console.print("The encoder folder does not tell its tokens: give --pretraining-tokens.")
+    if drawn:
+        title = f"{settings.suite.title}{', quick' if settings.quick else ''}"
+        performance_figure(settings.output / FIGURE_FILE, drawn, title=title)
+        console.print(f"Plot: {settings.output / FIGURE_FILE}")
+    console.print(f"Tables: {settings.output / MARKDOWN_FILE}, {settings.output / TABLE_FILE}")
