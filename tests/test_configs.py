@@ -31,6 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "table.csv").write_text("\n".join(["id,protein,dna,label", *rows]) + "\n")
     write_maps(folder / "maps.parquet")
     write_published(folder)
+    write_residues(folder)
     return folder
 
 
@@ -54,13 +55,62 @@ def write_published(folder: Path) -> None:
     for number, split in enumerate(("train", "dev", "test")):
         rows = [f"{'ACGT'[number]}{'ACGT'[i % 4] * (i + 5)},{i % 2}" for i in range(12)]
         (gue / f"{split}.csv").write_text("\n".join(["sequence,label", *rows]) + "\n")
-    (folder / "tape").mkdir()
+    (folder / "tape").mkdir(exist_ok=True)
     for number, split in enumerate(("train", "valid", "test")):
         for task in ("stability", "fluorescence", "remote_homology"):
             label = "{0}" if task == "remote_homology" else "{0}.5"
             rows = [f"{'MKL'[number]}{'ACDE'[i % 4] * (i + 5)},{label.format(i)}" for i in range(9)]
             path = folder / "tape" / f"{task}.{split}.csv"
             path.write_text("\n".join(["seq,label", *rows]) + "\n")
+
+
+def write_residues(folder: Path) -> None:
+    """Small files of the benchmarks with labels of residues."""
+    proteins = [f"MK{'ACDEFGHIKL'[i % 10] * (i + 4)}" for i in range(20)]
+    tape, labels, glue = (folder / n for n in ("tape", "residue_labels", "proteinglue"))
+    (tape / "secondary_structure").mkdir(parents=True)
+    for path in (labels, glue):
+        path.mkdir()
+    for number, split in enumerate(("train", "valid", "cb513")):
+        of_split = proteins[number * 6 : number * 6 + 6]
+        states = [[i % 3 for i in range(len(protein))] for protein in of_split]
+        (tape / "secondary_structure" / f"secondary_structure_{split}.json").write_text(
+            json.dumps(
+                [
+                    {"primary": protein, "ss3": state, "ss8": state}
+                    for protein, state in zip(of_split, states, strict=True)
+                ]
+            )
+        )
+        rows = [
+            f"{protein},{''.join(map(str, state))}"
+            for protein, state in zip(of_split, states, strict=True)
+        ]
+        name = {"valid": "val", "cb513": "test"}.get(split, split)
+        (glue / f"{name}-ss3.csv").write_text("\n".join(["sequence,ss3", *rows]) + "\n")
+    for name in ("Train_573", "Test_129"):
+        chains = proteins * (10 if name == "Train_573" else 1)
+        records = [f">{i}\n{p}\n{('01' * len(p))[: len(p)]}\n" for i, p in enumerate(chains)]
+        (labels / f"DNA_{name}.fa").write_text("".join(records))
+    rows = [f"{protein},{('HEC' * 9)[: len(protein)]}" for protein in proteins]
+    (folder / "residue_table.csv").write_text("\n".join(["sequence,structure", *rows]) + "\n")
+    pl.DataFrame(
+        {
+            "id": [str(i) for i in range(len(proteins))],
+            "protein": proteins,
+            "nucleic": [[{"sequence": "ACGT", "molecule": "DNA"}]] * len(proteins),
+            "distance": [[3.0 + i for i in range(len(protein))] for protein in proteins],
+        }
+    ).write_parquet(folder / "contacts.parquet")
+
+
+FILES = {
+    "TableDataModule": "table.csv",
+    "ResidueTableDataModule": "residue_table.csv",
+    "ContactsDataModule": "contacts.parquet",
+    "ContactMapDataModule": "maps.parquet",
+}
+"""What data modules that take a file are given."""
 
 
 def options_for(config: Path, data: Path, run: Path) -> list[str]:
@@ -73,9 +123,7 @@ def options_for(config: Path, data: Path, run: Path) -> list[str]:
         folders = [{"folder": str(data / "corpora" / name)} for name in ("nucleic", "protein")]
         options += ["--data.corpora", json.dumps(folders)]
     else:
-        files = {"TableDataModule": "table.csv", "ContactMapDataModule": "maps.parquet"}
-        root = data / files.get(content["data"]["class_path"], "")
-        options += ["--data.root", str(root)]
+        options += ["--data.root", str(data / FILES.get(content["data"]["class_path"], ""))]
         if "fold_file" in arguments:
             options += ["--data.fold_file", str(run / "folds.parquet"), "--data.folds", "3"]
         options += ["--data.tokenizer", "character", "--model.encoder_checkpoint", "null"]

@@ -22,8 +22,10 @@ from torchmetrics.functional.classification import (
 
 from biote.baselines.trivial import trivial_baselines
 from biote.commands.contact_comparison import separation_rows
+from biote.commands.residue_comparison import residue_rows
 from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.contact_map import ContactMapDataModule
+from biote.datamodules.residues import ResidueDataModule
 from biote.tasks.class_metrics import matthews_corrcoef, present_classes_auroc
 from biote.tasks.results import (
     ResultRow,
@@ -43,7 +45,10 @@ def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> 
     """
     if isinstance(data, ContactMapDataModule):
         return separation_rows(data, example, folder)
-    assert data.target_kind != "contacts"
+    if isinstance(data, ResidueDataModule):
+        return residue_rows(data, example, folder)
+    kind = data.target_kind
+    assert kind in ("regression", "classification"), "the others have baselines of their own"
     train, test = data.rows("train"), data.rows("test")
     targets = np.array([row.target for row in train], np.float64)
     predictions = trivial_baselines(
@@ -51,14 +56,14 @@ def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> 
         targets,
         [row.parts for row in test],
         train_groups=[row.group for row in train],
-        kind=data.target_kind,
+        kind=kind,
         n_classes=data.n_outputs,
         seed=data.seed,
     )
     truth = np.array([row.target for row in test], np.float64)
     rows: list[ResultRow] = []
     for name, predicted in predictions.items():
-        scores = _scores(predicted, truth, kind=data.target_kind)
+        scores = _scores(predicted, truth, kind=kind)
         rows += [
             replace(
                 example,

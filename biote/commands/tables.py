@@ -25,15 +25,18 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
-def print_results(rows: Sequence[ResultRow]) -> None:
+def print_results(rows: Sequence[ResultRow], *, items: str = "rows") -> None:
     """Print results, a line for each model and a column for each metric.
+
+    Where there are many metrics, models have columns and metrics lines.
 
     Args:
         rows: Results of one benchmark and split.
+        items: What was scored.
     """
     first = rows[0]
     fold = "" if first.fold is None else f", fold {first.fold}"
-    table = Table(title=f"{first.benchmark}, {first.split} split{fold}, {first.n} rows")
+    table = Table(title=f"{first.benchmark}, {first.split} split{fold}, {first.n} {items}")
     metrics = list(dict.fromkeys(row.metric for row in rows))
     units = {row.metric: row.unit for row in rows if row.unit}
     values = {(row.model, row.head, row.metric): row.value for row in rows}

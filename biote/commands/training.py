@@ -49,7 +49,7 @@ def run(command: str, arguments: list[str]) -> None:
                 *trivial_rows(cli.datamodule, rows[0], cli.run_folder),
                 *random_encoder_rows(cli),
             ]
-        print_results(rows)
+        print_results(rows, items=getattr(cli.model, "scored_items", "rows"))
 
 
 def quiet() -> None:

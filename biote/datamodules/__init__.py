@@ -1,18 +1,28 @@
 """LightningDataModules: the pre-training mixture, one file per benchmark, a user's own table."""
 
 from biote.datamodules.contact_map import ContactMapDataModule
+from biote.datamodules.contacts import ContactsDataModule
+from biote.datamodules.dna_binding import DnaBindingDataModule
 from biote.datamodules.gue import GueDataModule
 from biote.datamodules.pretraining import CorpusSource, PretrainingDataModule
 from biote.datamodules.pronab import PronabDataModule
+from biote.datamodules.proteinglue import ProteinGlueDataModule
+from biote.datamodules.residue_table import ResidueTableDataModule
+from biote.datamodules.secondary_structure import SecondaryStructureDataModule
 from biote.datamodules.table import SequenceColumn, TableDataModule
 from biote.datamodules.tape import TapeDataModule
 
 __all__ = [
     "ContactMapDataModule",
+    "ContactsDataModule",
     "CorpusSource",
+    "DnaBindingDataModule",
     "GueDataModule",
     "PretrainingDataModule",
     "PronabDataModule",
+    "ProteinGlueDataModule",
+    "ResidueTableDataModule",
+    "SecondaryStructureDataModule",
     "SequenceColumn",
     "TableDataModule",
     "TapeDataModule",

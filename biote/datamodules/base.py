@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-TargetKind = Literal["regression", "classification", "contacts"]
+TargetKind = Literal["regression", "classification", "contacts", "residues"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,11 @@ class Row:
     cluster: str | None = None
     """Rows of one cluster of similar groups stand on one side, too, if clusters are known."""
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that is the same in equal rows, in a form whose ``repr`` says it all."""
+        return self.id, self.parts, self.target
+
 
 def rows_fingerprint(rows: Sequence[Row]) -> str:
     """SHA-256 over ids, sequences and targets of rows.
@@ -63,7 +68,7 @@ def rows_fingerprint(rows: Sequence[Row]) -> str:
     """
     digest = hashlib.sha256()
     for row in sorted(rows, key=lambda row: row.id):
-        digest.update(repr((row.id, row.parts, row.target)).encode())
+        digest.update(repr(row.content).encode())
     return digest.hexdigest()
 
 
@@ -308,6 +313,7 @@ class LabelledDataModule(LightningDataModule, ABC):
             seed=self.seed if training else None,
             steps_done=lambda: trainer.global_step if trainer and training else 0,
             limit=trainer.limit_train_batches if trainer and training else 1.0,
+            weights=self._row_weights(split),
         )
         return DataLoader(
             self._batches(split),
@@ -321,6 +327,10 @@ class LabelledDataModule(LightningDataModule, ABC):
         """What builds the batch of a step's rows."""
         n_targets = len(self.rows(split)[0].target)
         return _RowBatches(self.rows(split), self._encoder, self.target_kind, n_targets)
+
+    def _row_weights(self, split: Split) -> Sequence[int] | None:
+        """What each row counts for in the loss of a step; null where all count the same."""
+        return None
 
 
 def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:

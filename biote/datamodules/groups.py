@@ -1,6 +1,6 @@
 """The sequences of one row as one attention group, trimmed to the context where needed.
 
-Legend: T tokens of a group.
+Legend: T tokens of a group, R residues of a sequence.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from biote.alignment import Places, tokens_of_residues
 from biote.datamodules.packing import IdArray, framed
 from biote.errors import DataError
 from biote.molecules import Modality, Molecule
@@ -66,6 +67,7 @@ class GroupEncoder:
         self.tokenizer = tokenizer
         self._context = context
         self._ids: dict[tuple[str, Molecule], IdArray] = {}
+        self._spans: dict[tuple[str, Molecule], npt.NDArray[np.int64]] = {}
 
     def group(self, parts: Parts, *, row: str) -> tuple[IdArray, npt.NDArray[np.uint8]]:
         """Encode a row: ``<TYPE>SEQUENCE<EOS>`` of every sequence, one behind the other.
@@ -91,6 +93,32 @@ class GroupEncoder:
             for ids, (_, molecule) in zip(framed_parts, parts, strict=True)
         ]
         return np.concatenate(framed_parts), np.concatenate(codes)
+
+    def tokens_of_residues(self, parts: Parts, *, part: int, row: str) -> Places:
+        """Find the token that stands for each residue of one sequence of a row.
+
+        Args:
+            parts: Sequences and their molecule types.
+            part: Which of them.
+            row: Row id for error messages.
+
+        Returns:
+            Place in the group of every residue's token, (R,); see
+            `biote.alignment.tokens_of_residues`.
+
+        Raises:
+            DataError: As `group` does.
+        """
+        bare = [self._bare(sequence, molecule, row) for sequence, molecule in parts]
+        kept = self._kept(bare, parts, row)
+        spans = self._spans.get(parts[part])
+        if spans is None:
+            spans = self.tokenizer.encode(*parts[part], record=f"row {row}").spans
+            self._spans[parts[part]] = spans
+        before = sum(kept[:part]) + 2 * part
+        return tokens_of_residues(
+            spans, residues=len(parts[part][0]), kept=kept[part], first=before + 1
+        )
 
     def trimmed(self, parts: Parts, *, row: str) -> bool:
         """Whether a row loses tokens to fit the context."""

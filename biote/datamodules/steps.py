@@ -5,7 +5,7 @@ A step's rows are the same whatever the number of ranks; no row is repeated to f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ class RowStep:
 
     step_rows: int
     """Rows of the whole global step."""
+
+    step_weight: int
+    """Sum of the weights of those rows."""
 
 
 class StepSampler(DistributedSampler[RowStep]):
@@ -42,6 +45,7 @@ class StepSampler(DistributedSampler[RowStep]):
             decide the epoch and where in it to begin, so that a resumed run cannot be elsewhere.
         limit: Share (float) or number (int) of an epoch's micro-batches after which the trainer
             cuts it short.
+        weights: Weight of every row, what a step's loss is divided by; null weighs every row 1.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class StepSampler(DistributedSampler[RowStep]):
         seed: int | None,
         steps_done: Callable[[], int],
         limit: int | float = 1.0,
+        weights: Sequence[int] | None = None,
     ) -> None:
         super().__init__(range(n_rows), num_replicas=world, rank=rank, shuffle=False)  # type: ignore[arg-type]
         self._n_rows = n_rows
@@ -62,6 +67,7 @@ class StepSampler(DistributedSampler[RowStep]):
         self._accumulate = accumulate
         self._seed = seed
         self._steps_done = steps_done
+        self._weights = np.ones(n_rows, np.int64) if weights is None else np.array(weights)
         batches = min(limit, len(self)) if isinstance(limit, int) else int(limit * len(self))
         self._used_steps = max(1, batches // accumulate)
 
@@ -81,7 +87,8 @@ class StepSampler(DistributedSampler[RowStep]):
         parts = self.num_replicas * self._accumulate
         for step in range(first, self.steps_per_epoch):
             rows = order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+            weight = int(self._weights[rows].sum())
             shares = np.array_split(rows, parts)
             for micro in range(self._accumulate):
                 share = shares[micro * self.num_replicas + self.rank]
-                yield RowStep(tuple(share.tolist()), len(rows))
+                yield RowStep(tuple(share.tolist()), len(rows), weight)

@@ -4,5 +4,16 @@ from biote.tasks.classification import ClassificationTask
 from biote.tasks.contact_map import ContactMapTask
 from biote.tasks.masked_lm import MaskedLMTask
 from biote.tasks.regression import RegressionTask
+from biote.tasks.residue_binary import ResidueBinaryTask
+from biote.tasks.residue_classification import ResidueClassificationTask
+from biote.tasks.residue_regression import ResidueRegressionTask
 
-__all__ = ["ClassificationTask", "ContactMapTask", "MaskedLMTask", "RegressionTask"]
+__all__ = [
+    "ClassificationTask",
+    "ContactMapTask",
+    "MaskedLMTask",
+    "RegressionTask",
+    "ResidueBinaryTask",
+    "ResidueClassificationTask",
+    "ResidueRegressionTask",
+]

@@ -15,6 +15,7 @@ from biote.atomic import atomic_path
 from biote.batch import LabelledBatch
 from biote.errors import DataError
 from biote.modules.weights import weights_fingerprint
+from biote.residue_batch import ResidueBatch
 from biote.version import __version__
 
 RESULTS_FILE = "results.parquet"
@@ -132,23 +133,24 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 def prediction_frame(
     *, model: str, split: str, fold: int | None, row_ids: Sequence[str],
-    targets: torch.Tensor, predictions: torch.Tensor,
+    targets: torch.Tensor, predictions: torch.Tensor, positions: torch.Tensor | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Predictions as a table with one line per row and target.
+    """Predictions as a table with one line per row and target, or per residue and target.
 
     Args:
         model: What made them.
         split: Split of the rows.
         fold: Test fold, if there are folds.
-        row_ids: Row ids, B of them.
+        row_ids: Row ids, B of them; of residues, the id of the row each is of.
         targets: Targets in their units, (B, C) or (B,).
         predictions: Predictions in the same units, (B, C) or (B,).
+        positions: Position of every residue in its sequence, from 0, (B,); null for whole rows.
     """
     rows = len(row_ids)
     predictions = predictions.reshape(rows, -1)
     targets = targets.reshape(rows, -1)
     outputs = predictions.shape[1]
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "model": [model] * (rows * outputs),
             "split": [split] * (rows * outputs),
@@ -160,6 +162,10 @@ def prediction_frame(
         },
         schema_overrides={"output": pl.Int64},
     )
+    if positions is None:
+        return frame
+    column = pl.Series("position", positions.repeat_interleave(outputs).numpy(), dtype=pl.Int64)
+    return frame.insert_column(frame.get_column_index("output"), column)
 
 
 def row_outputs(batch: LabelledBatch, predictions: torch.Tensor) -> dict[str, Any]:
@@ -173,6 +179,21 @@ def row_outputs(batch: LabelledBatch, predictions: torch.Tensor) -> dict[str, An
         "row_ids": batch.row_ids,
         "predictions": predictions.detach().float().cpu(),
         "targets": batch.targets.detach().cpu(),
+    }
+
+
+def residue_outputs(batch: ResidueBatch, predictions: torch.Tensor) -> dict[str, Any]:
+    """What a task returns from a step over residues for `ResultsWriter` to write.
+
+    Args:
+        batch: Batch of R residues.
+        predictions: Predictions in units, or probabilities, (R, C).
+    """
+    return {
+        "row_ids": [batch.row_ids[row] for row in batch.residue_rows.tolist()],
+        "predictions": predictions.detach().float().cpu(),
+        "targets": batch.residue_labels.detach().cpu(),
+        "positions": batch.residue_positions.cpu(),
     }
 
 
@@ -260,6 +281,9 @@ class ResultsWriter(Callback):
                 row_ids=[row for output in outputs for row in output["row_ids"]],
                 targets=torch.cat([output["targets"] for output in outputs]),
                 predictions=torch.cat([output["predictions"] for output in outputs]),
+                positions=torch.cat([output["positions"] for output in outputs])
+                if "positions" in outputs[0]
+                else None,
             ),
         )
 
