@@ -58,6 +58,11 @@ class PackedBatch:
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
+        changes |= {
+            field.name: value._map_tensors(function)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), PackedBatch)
+        }
         return dataclasses.replace(self, **changes)
 
     def to(self, device: torch.device | str, non_blocking: bool = False, **_: Any) -> Self:
@@ -114,6 +119,10 @@ class LabelledBatch(PackedBatch):
 
     step_rows: int
     """Rows of the whole global step: all ranks, all accumulated micro-batches."""
+
+    nucleic: PackedBatch | None = None
+    """Nucleic acids of the rows in groups of their own and ids of a tokenizer of their own, where
+    a second encoder reads them; the rest of the batch holds the proteins then."""
 
 
 def group_layout(lengths: list[int]) -> tuple[Tensor, Tensor]:

@@ -127,6 +127,12 @@ def options_for(config: Path, data: Path, run: Path) -> list[str]:
         if "fold_file" in arguments:
             options += ["--data.fold_file", str(run / "folds.parquet"), "--data.folds", "3"]
         options += ["--data.tokenizer", "character", "--model.encoder_checkpoint", "null"]
+    if "nucleic_encoder" in content["model"]["init_args"]:
+        options += [
+            "--model.nucleic_encoder",
+            f'{{"encoder": {encoder}, "encoder_checkpoint": null}}',
+        ]
+        options += ["--data.nucleic_tokenizer", "character"]
     return [*options, "--model.encoder", encoder]
 
 

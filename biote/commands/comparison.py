@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,14 @@ from torchmetrics.functional.classification import (
     multiclass_f1_score,
 )
 
+from biote.baselines.trees import TREES, tree_predictions
 from biote.baselines.trivial import trivial_baselines
 from biote.commands.contact_comparison import separation_rows
 from biote.commands.residue_comparison import residue_rows
 from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.contact_map import ContactMapDataModule
 from biote.datamodules.residues import ResidueDataModule
+from biote.errors import ConfigError
 from biote.tasks.class_metrics import matthews_corrcoef, present_classes_auroc
 from biote.tasks.results import (
     ResultRow,
@@ -47,9 +50,8 @@ def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> 
         return separation_rows(data, example, folder)
     if isinstance(data, ResidueDataModule):
         return residue_rows(data, example, folder)
-    kind = data.target_kind
-    assert kind in ("regression", "classification"), "the others have baselines of their own"
-    train, test = data.rows("train"), data.rows("test")
+    kind = _kind(data)
+    train, test = data.seen_rows("train"), data.seen_rows("test")
     targets = np.array([row.target for row in train], np.float64)
     predictions = trivial_baselines(
         [row.parts for row in train],
@@ -60,10 +62,55 @@ def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> 
         n_classes=data.n_outputs,
         seed=data.seed,
     )
+    return _write_baselines(data, example, folder, predictions)
+
+
+def tree_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> list[ResultRow]:
+    """Results of gradient-boosted trees on the rows that were tested; written beside them.
+
+    Args:
+        data: The data of the test.
+        example: A result of the test, whose benchmark and split they share.
+        folder: Run folder.
+
+    Raises:
+        ConfigError: If scikit-learn is not installed.
+    """
+    train, test = data.seen_rows("train"), data.seen_rows("test")
+    predictions = tree_predictions(
+        [row.parts for row in train],
+        np.array([row.target for row in train], np.float64),
+        [row.parts for row in test],
+        kind=_kind(data),
+        n_classes=data.n_outputs,
+        seed=data.seed,
+    )
+    return _write_baselines(data, example, folder, {TREES: predictions})
+
+
+def _kind(data: LabelledDataModule) -> Literal["regression", "classification"]:
+    kind = data.target_kind
+    if kind in ("contacts", "residues"):
+        raise ConfigError(
+            f"{type(data).__name__} has no number or class for a row to predict",
+            where="--trees",
+            mend="leave the baseline out",
+        )
+    return kind
+
+
+def _write_baselines(
+    data: LabelledDataModule,
+    example: ResultRow,
+    folder: Path,
+    predictions: Mapping[str, npt.NDArray[np.float64]],
+) -> list[ResultRow]:
+    """Score and write predictions for the tested rows, by name of the baseline."""
+    test = data.seen_rows("test")
     truth = np.array([row.target for row in test], np.float64)
     rows: list[ResultRow] = []
     for name, predicted in predictions.items():
-        scores = _scores(predicted, truth, kind=kind)
+        scores = _scores(predicted, truth, kind=_kind(data))
         rows += [
             replace(
                 example,

@@ -23,11 +23,14 @@ COMMANDS: Final = {
     "tokenizer": "Train byte-pair encodings",
     "splits": "Make folds without similar proteins on two sides, check and draw them",
     "suite": "Fine-tune and test an encoder on all tasks of GUE, TAPE or ProteinGLUE",
+    "crossval": "Train and test every fold of a benchmark and join their results",
     "synth": "Write synthetic data in the real file formats",
     "mup": "Check the parametrisation by which learning rates carry over to wider models",
     "demo": "Prepare, pre-train, fine-tune and test on a small scale, with a table and a picture",
 }
 
+PASSING_ON: Final = frozenset({"crossval"})
+"""Commands that take options of their own and hand the others to ``biote fit``."""
 
 # A group holds commands of its own: `biote corpus info` is `biote.commands.corpus.info`.
 GROUPS: Final[dict[str, dict[str, str]]] = {
@@ -65,7 +68,12 @@ def run_command(arguments: Sequence[str]) -> None:
         BioteError: On a user's mistake.
     """
     command, *options = arguments
-    from biote.commands.parsing import CommandParser, find_shipped, unknown_command
+    from biote.commands.parsing import (
+        CommandParser,
+        divide_options,
+        find_shipped,
+        unknown_command,
+    )
 
     if command in TRAINER_COMMANDS:
         from biote.commands.training import run
@@ -90,6 +98,10 @@ def run_command(arguments: Sequence[str]) -> None:
     module = importlib.import_module(f"biote.commands.{name.replace(' ', '.')}")
     parser = CommandParser(prog=f"biote {name}", description=summary)
     module.add_arguments(parser)
+    if name in PASSING_ON:
+        options, passed_on = divide_options(parser, options)
+        module.run(parser.parse_args(options), [find_shipped(option) for option in passed_on])
+        return
     module.run(parser.parse_args(options))
 
 

@@ -157,13 +157,19 @@ class BioteCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: no hyper-parameters of a checkpoint overrule the YAML."""
 
-    def before_instantiate_classes(self) -> None:
+    def complete_config(self) -> None:
+        """Fill in what follows from other settings: where checkpoints go, the tokenizer."""
         config = self.config[self._command]
         root = Path(config.trainer.default_root_dir)
         for callback in (config.checkpoint, config.last_checkpoint):
             if callback.dirpath is None:
                 callback.dirpath = str(root / CHECKPOINTS)
         _fill_tokenizer(config)
+
+    def before_instantiate_classes(self) -> None:
+        self.complete_config()
+        config = self.config[self._command]
+        root = Path(config.trainer.default_root_dir)
         precision = config.trainer.precision
         _check_sharded_precision(config.trainer)
         if precision in ("16-true", "bf16-true"):
@@ -282,6 +288,29 @@ class BioteCLI(LightningCLI):
         return next(list(c.rows) for c in callbacks if isinstance(c, ResultsWriter))
 
 
+class RequestedRun(BioteCLI):
+    """The configuration of a training run, parsed and completed; nothing is built or run.
+
+    Args:
+        arguments: Options of ``biote fit``.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__("fit", arguments)
+
+    def before_instantiate_classes(self) -> None:
+        self.complete_config()
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def after_instantiate_classes(self) -> None:
+        """There is nothing to tell the model."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
+
+
 def _check_sharded_precision(trainer: Namespace) -> None:
     """Refuse a precision of the trainer beside that of the sharded strategy.
 
@@ -324,7 +353,12 @@ def _own_error(error: BaseException) -> BioteError | None:
 def _fill_tokenizer(config: Namespace) -> None:
     """Data without a tokenizer takes the one of the encoder it feeds."""
     model, data = config.model.get("init_args"), config.data.get("init_args")
-    if data is None or "tokenizer" not in data or data.tokenizer is not None:
+    if data is None or "tokenizer" not in data:
+        return
+    second = model.get("nucleic_encoder") if model is not None else None
+    if second is not None and data.get("nucleic_tokenizer") is None:
+        data.nucleic_tokenizer = second.encoder_checkpoint
+    if data.tokenizer is not None:
         return
     if model is not None and model.get("encoder_checkpoint") is not None:
         data.tokenizer = model.encoder_checkpoint

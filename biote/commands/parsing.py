@@ -45,6 +45,27 @@ def unknown_command(name: str, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"no command {name!r}", mend=mend)
 
 
+def divide_options(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divide options into those a parser knows, with their values, and all others.
+
+    Args:
+        parser: Knows some options; positional arguments it has none.
+        arguments: Options and values, ``--name value`` or ``--name=value``.
+
+    Returns:
+        Options of the parser, and the others in their order.
+    """
+    known = {option for action in parser._actions for option in action.option_strings}
+    own: list[str] = []
+    others: list[str] = []
+    target = others
+    for argument in arguments:
+        if argument.startswith("--") or argument == "-h":
+            target = own if argument.partition("=")[0] in known else others
+        target.append(argument)
+    return own, others
+
+
 class CommandParser(ArgumentParser):
     """An argument parser that raises one line instead of printing sixty."""
 

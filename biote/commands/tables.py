@@ -20,7 +20,8 @@ _MOST_COLUMNS: Final = 7
 """Metrics that stand beside each other; more stand below each other."""
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Where tables go: the terminal, or a file or pipe of a fixed width."""
     console = Console()
     return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
@@ -51,7 +52,7 @@ def print_results(rows: Sequence[ResultRow], *, items: str = "rows") -> None:
     for model, head in dict.fromkeys((row.model, row.head) for row in rows):
         cells = [values.get((model, head, metric), math.nan) for metric in metrics]
         table.add_row(model, head, *map(_cell, cells))
-    _console().print(table)
+    console().print(table)
 
 
 def _print_metrics_as_lines(
@@ -65,7 +66,7 @@ def _print_metrics_as_lines(
     for metric in metrics:
         cells = [values.get((model, head, metric), math.nan) for model, head in models]
         table.add_row(metric, *map(_cell, cells))
-    _console().print(table)
+    console().print(table)
 
 
 def _cell(value: float) -> str:
@@ -114,7 +115,7 @@ def print_masked_lm(summaries: Mapping[tuple[str, Modality], MaskedTokenSummary]
             f"{unigram.accuracy:.4f}",
             _with_error(gain.accuracy, gain.accuracy_error),
         )
-    _console().print(table)
+    console().print(table)
 
 
 def _with_error(value: float, error: float) -> str:

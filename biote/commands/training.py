@@ -14,6 +14,7 @@ from biote.commands.tables import print_masked_lm, print_results
 from biote.datamodules.base import LabelledDataModule
 from biote.errors import ConfigError
 from biote.tasks.masked_lm import MaskedLMTask
+from biote.tasks.results import ResultRow
 from biote.tasks.stopping import Stopped
 
 logger = logging.getLogger(__name__)
@@ -29,27 +30,54 @@ def run(command: str, arguments: list[str]) -> None:
     Raises:
         BioteError: On any mistake in configuration, data or checkpoint.
     """
-    quiet()
     try:
-        cli = BioteCLI(command, arguments)
+        cli = launch(command, arguments)
     except Stopped as stopped:
         logger.info("%s. Go on with --ckpt_path last.", stopped)
         return
-    except MisconfigurationException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
     if not cli.trainer.is_global_zero:
         return
     if isinstance(cli.model, MaskedLMTask):
         print_masked_lm(cli.model.summaries())
     elif command == "test":
-        rows = cli.rows
-        if cli.wants_baselines and isinstance(cli.datamodule, LabelledDataModule):
-            rows = [
-                *rows,
-                *trivial_rows(cli.datamodule, rows[0], cli.run_folder),
-                *random_encoder_rows(cli),
-            ]
-        print_results(rows, items=getattr(cli.model, "scored_items", "rows"))
+        print_results(compared_rows(cli), items=getattr(cli.model, "scored_items", "rows"))
+
+
+def launch(command: str, arguments: list[str]) -> BioteCLI:
+    """Run a training command and print nothing.
+
+    Args:
+        command: fit, validate, test or predict.
+        arguments: Its options.
+
+    Returns:
+        The command that has run, with its trainer, model and data.
+
+    Raises:
+        BioteError: On any mistake in configuration, data or checkpoint.
+        Stopped: If a signal ended the training, which has saved itself.
+    """
+    quiet()
+    try:
+        return BioteCLI(command, arguments)
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def compared_rows(cli: BioteCLI) -> list[ResultRow]:
+    """Results of a test beside those of its baselines, which are computed and written.
+
+    Args:
+        cli: The test that has run, on the first process.
+    """
+    rows = cli.rows
+    if not cli.wants_baselines or not isinstance(cli.datamodule, LabelledDataModule):
+        return rows
+    return [
+        *rows,
+        *trivial_rows(cli.datamodule, rows[0], cli.run_folder),
+        *random_encoder_rows(cli),
+    ]
 
 
 def quiet() -> None:

@@ -9,24 +9,27 @@ import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from biote.batch import LabelledBatch
-from biote.datamodules.groups import GroupEncoder
-from biote.datamodules.packing import pack, padding_group
+from biote.batch import LabelledBatch, PackedBatch
+from biote.datamodules.ablation import AblationSettings, ablated
+from biote.datamodules.facts import facts_frame
+from biote.datamodules.groups import GroupEncoder, Parts, divided
+from biote.datamodules.packing import Packed, pack, padding_group
 from biote.datamodules.resume import refuse_other_settings
+from biote.datamodules.rows import Row as Row
+from biote.datamodules.rows import rows_fingerprint as rows_fingerprint
 from biote.datamodules.steps import RowStep, StepSampler
 from biote.errors import CheckpointError, ConfigError, DataError
-from biote.molecules import Molecule
 from biote.splits.homology import OnPairs
 from biote.tokenization import Tokenizer, resolve_tokenizer
 
@@ -37,67 +40,50 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TargetKind = Literal["regression", "classification", "contacts", "residues"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One labelled input."""
-
-    id: str
-    parts: tuple[tuple[str, Molecule], ...]
-    """Canonical sequences in their order in the group."""
-
-    target: tuple[float, ...]
-    """Targets in their own units; of a classification, the class index alone."""
-
-    group: str
-    """Rows of one group stand on one side of every split."""
-
-    cluster: str | None = None
-    """Rows of one cluster of similar groups stand on one side, too, if clusters are known."""
-
-    @property
-    def content(self) -> tuple[object, ...]:
-        """All that is the same in equal rows, in a form whose ``repr`` says it all."""
-        return self.id, self.parts, self.target
-
-
-def rows_fingerprint(rows: Sequence[Row]) -> str:
-    """SHA-256 over ids, sequences and targets of rows.
-
-    Args:
-        rows: Rows in any order.
-    """
-    digest = hashlib.sha256()
-    for row in sorted(rows, key=lambda row: row.id):
-        digest.update(repr(row.content).encode())
-    return digest.hexdigest()
-
-
 class _RowBatches(Dataset[LabelledBatch]):
     """Builds the batch of a step's rows; map-style, its keys are steps of a sampler."""
 
     def __init__(
-        self, rows: Sequence[Row], encoder: GroupEncoder, kind: TargetKind, n_targets: int
+        self,
+        rows: Sequence[Row],
+        encoder: GroupEncoder,
+        kind: TargetKind,
+        *,
+        n_targets: int,
+        nucleic_encoder: GroupEncoder | None,
     ) -> None:
         self._rows = rows
         self._encoder = encoder
+        self._nucleic_encoder = nucleic_encoder
         self._kind = kind
         self._n_targets = n_targets
 
     def __getitem__(self, step: RowStep) -> LabelledBatch:
         rows = [self._rows[i] for i in step.rows]
-        if rows:
-            groups = [self._encoder.group(row.parts, row=row.id) for row in rows]
-            ids, codes = [group[0] for group in groups], [group[1] for group in groups]
+        if self._nucleic_encoder is None:
+            packed, nucleic = _packed(self._encoder, [(row, row.parts) for row in rows]), None
         else:
-            ids, codes = padding_group(self._encoder.tokenizer)
+            halves = [(row, divided(row.parts, row=row.id)) for row in rows]
+            packed = _packed(self._encoder, [(row, half[0]) for row, half in halves])
+            second = _packed(self._nucleic_encoder, [(row, half[1]) for row, half in halves])
+            nucleic = PackedBatch(**second)
         targets = torch.tensor([row.target for row in rows], dtype=torch.float64)
         targets = targets.reshape(len(rows), self._n_targets)  # (B, C)
         return LabelledBatch(
-            **pack(ids, codes),
+            **packed,
+            nucleic=nucleic,
             targets=targets[:, 0].long() if self._kind == "classification" else targets.float(),
             row_ids=tuple(row.id for row in rows),
             step_rows=step.step_rows,
         )
+
+
+def _packed(encoder: GroupEncoder, rows: Sequence[tuple[Row, Parts]]) -> Packed:
+    """Groups of rows end to end; of no row, a group of padding."""
+    if not rows:
+        return pack(*padding_group(encoder.tokenizer))
+    groups = [encoder.group(parts, row=row.id) for row, parts in rows]
+    return pack([group[0] for group in groups], [group[1] for group in groups])
 
 
 class LabelledDataModule(LightningDataModule, ABC):
@@ -111,6 +97,9 @@ class LabelledDataModule(LightningDataModule, ABC):
         batch_size: Rows of an optimiser step, over all ranks and accumulated micro-batches.
         seed: Chooses the order of training rows.
         num_workers: Processes that build batches; 0 builds them in the training process.
+        ablation: What is taken from rows.
+        nucleic_tokenizer: Tokenizer of nucleic acids for a second encoder, which they go to by
+            themselves; null leaves all sequences of a row in one group.
     """
 
     benchmark: str
@@ -120,7 +109,9 @@ class LabelledDataModule(LightningDataModule, ABC):
     """Unit of the targets, empty if they have none."""
 
     target_kind: TargetKind
-    tested_split: str = "test"
+    tested: str = "test"
+    """What is tested: ``test``, or the name of one of several test sets."""
+
     alignment_progress: OnPairs | None = None
     """Is told how far the alignment of proteins is, where folds are made that need one."""
 
@@ -132,6 +123,8 @@ class LabelledDataModule(LightningDataModule, ABC):
         batch_size: int,
         seed: int,
         num_workers: int,
+        ablation: AblationSettings = AblationSettings(),  # noqa: B008 - frozen
+        nucleic_tokenizer: str | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -147,9 +140,15 @@ class LabelledDataModule(LightningDataModule, ABC):
         self.seed = seed
         self._batch_size = batch_size
         self._num_workers = num_workers
+        self.ablation = ablation
         self.tokenizer: Tokenizer = resolve_tokenizer(tokenizer)
         self._rows: Mapping[Split, list[Row]] | None = None
         self._encoder = GroupEncoder(self.tokenizer, context=context)
+        self.nucleic_tokenizer: Tokenizer | None = None
+        self._nucleic_encoder: GroupEncoder | None = None
+        if nucleic_tokenizer is not None:
+            self.nucleic_tokenizer = resolve_tokenizer(nucleic_tokenizer)
+            self._nucleic_encoder = GroupEncoder(self.nucleic_tokenizer, context=context)
 
     @abstractmethod
     def read_rows(self) -> Mapping[Split, list[Row]]:
@@ -216,8 +215,34 @@ class LabelledDataModule(LightningDataModule, ABC):
         """Arguments that choose what is tested and change nothing of the training."""
         return {}
 
+    def seen_rows(self, split: Split) -> list[Row]:
+        """The rows of a split as a model sees them, without what an ablation takes away.
+
+        Args:
+            split: Which split.
+
+        Raises:
+            DataError: If they cannot be read, or there is nothing to take away.
+        """
+        rows = self.rows(split)
+        if split != "test" and not self.ablation.trained:
+            return rows
+        return ablated(rows, self.ablation.kind, seed=self.seed)
+
+    @property
+    def tested_split(self) -> str:
+        """What is tested, as it stands in results."""
+        return self.tested + self.ablation.suffix
+
     def _report_trimmed(self, split: Split, rows: list[Row]) -> None:
-        trimmed = [row for row in rows if self._encoder.trimmed(row.parts, row=row.id)]
+        alone = self._nucleic_encoder is not None
+        trimmed = [
+            row
+            for row in rows
+            if self._encoder.trimmed(
+                divided(row.parts, row=row.id)[0] if alone else row.parts, row=row.id
+            )
+        ]
         if trimmed:
             logger.info(
                 "%s: %d of %d %s rows have their protein trimmed to fit %d tokens, for example %s.",
@@ -238,7 +263,20 @@ class LabelledDataModule(LightningDataModule, ABC):
     def split_fingerprint(self) -> str:
         """SHA-256 over which row stands in which split: what a checkpoint was trained on."""
         content = [(name, sorted(row.id for row in self.rows(name))) for name in SPLITS]
-        return hashlib.sha256((self.data_fingerprint + repr(content)).encode()).hexdigest()
+        # Rows changed in the test alone can be given to any model of the split.
+        trained = self.ablation.suffix if self.ablation.trained else ""
+        text = self.data_fingerprint + repr(content) + trained
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def row_facts(self) -> pl.DataFrame:
+        """What scoring needs to know of all rows: row_id, split, group, protein and input."""
+        rows = [(split, row) for split in SPLITS for row in self.rows(split)]
+        return facts_frame(
+            [row.id for _, row in rows],
+            [row.parts for _, row in rows],
+            groups=[row.group for _, row in rows],
+            splits=[split for split, _ in rows],
+        )
 
     @property
     def target_statistics(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -325,8 +363,13 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     def _batches(self, split: Split) -> Dataset[LabelledBatch]:
         """What builds the batch of a step's rows."""
-        n_targets = len(self.rows(split)[0].target)
-        return _RowBatches(self.rows(split), self._encoder, self.target_kind, n_targets)
+        return _RowBatches(
+            self.seen_rows(split),
+            self._encoder,
+            self.target_kind,
+            n_targets=len(self.rows(split)[0].target),
+            nucleic_encoder=self._nucleic_encoder,
+        )
 
     def _row_weights(self, split: Split) -> Sequence[int] | None:
         """What each row counts for in the loss of a step; null where all count the same."""

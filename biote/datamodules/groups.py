@@ -55,6 +55,29 @@ def trimmed_lengths(
     return kept
 
 
+def divided(parts: Parts, *, row: str) -> tuple[Parts, Parts]:
+    """The proteins of a row, and its nucleic acids, for two encoders.
+
+    Args:
+        parts: Sequences and their molecule types.
+        row: Row id for the error message.
+
+    Raises:
+        DataError: If the row lacks one of the two.
+    """
+    halves = tuple(
+        [part for part in parts if part[1].modality is modality]
+        for modality in (Modality.PROTEIN, Modality.NUCLEIC)
+    )
+    if not all(halves):
+        raise DataError(
+            "two encoders need a protein and a nucleic acid",
+            where=f"row {row}",
+            mend="set data.nucleic_tokenizer and model.nucleic_encoder to null",
+        )
+    return halves[0], halves[1]
+
+
 class GroupEncoder:
     """Turns the sequences of a row into the ids of one group; remembers tokenised sequences.
 

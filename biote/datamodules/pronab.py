@@ -20,8 +20,12 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
 
-from biote.datamodules.base import LabelledDataModule, Row, Split, existing_file
+import polars as pl
+
+from biote.datamodules.ablation import AblationSettings
+from biote.datamodules.base import LabelledDataModule, Split, existing_file
 from biote.datamodules.folds import ValidationFold, fold_splits
+from biote.datamodules.rows import Row
 from biote.errors import DataError
 from biote.molecules import STANDARD_RESIDUES, Molecule, canonical_sequence
 from biote.splits.homology import SIMILAR_ABOVE
@@ -35,6 +39,9 @@ EmptyFirstStrand = Literal["drop", "second"]
 WEAKEST_DELTA_G_KCAL_MOL = -0.005
 """Above it stand missing values (0) and a few dissociation constants in the wrong field."""
 
+RT_KCAL_MOL = 1.987204e-3 * 298.0
+"""Gas constant times the 298 K that are taken where no temperature is recorded."""
+
 _RESIDUES = frozenset(STANDARD_RESIDUES)
 _NUCLEOTIDES = frozenset("ACGTU")
 
@@ -46,6 +53,9 @@ class PronabRows:
     rows: list[Row]
     dropped: dict[str, int]
     """Number of rows dropped, by reason."""
+
+    kd_disagreement_kcal_mol: dict[str, float]
+    """By row id, how far Delta G lies from RT ln Kd at 298 K; rows without Kd are left out."""
 
 
 def read_pronab(path: Path, *, empty_first_strand: EmptyFirstStrand = "drop") -> PronabRows:
@@ -72,6 +82,7 @@ def read_pronab(path: Path, *, empty_first_strand: EmptyFirstStrand = "drop") ->
         raise DataError("not an object of accessions", where=str(path))
     rows: list[Row] = []
     dropped: Counter[str] = Counter()
+    disagreement: dict[str, float] = {}
     for accession, entry in content.items():
         measurements = entry.get("binding data") if isinstance(entry, dict) else None
         if not isinstance(measurements, list):
@@ -82,15 +93,28 @@ def read_pronab(path: Path, *, empty_first_strand: EmptyFirstStrand = "drop") ->
             reason, row = _row(row_id, entry.get("Sequence"), measurement, empty_first_strand)
             if row is None:
                 dropped[reason] += 1
-            else:
-                rows.append(row)
+                continue
+            rows.append(row)
+            dissociation = _number(measurement[2])
+            if dissociation is not None:
+                expected = RT_KCAL_MOL * math.log(dissociation)
+                disagreement[row_id] = abs(row.target[0] - expected)
     if not rows:
         raise DataError(
             f"no row of ProNAB that can be used ({dict(dropped)})",
             where=str(path),
             mend="an entry needs 'Sequence' and 'binding data' rows of five fields",
         )
-    return PronabRows(rows, dict(dropped))
+    return PronabRows(rows, dict(dropped), disagreement)
+
+
+def _number(field: Any) -> float | None:
+    """A dissociation constant in M, or None where there is none."""
+    try:
+        value = float(field)
+    except (TypeError, ValueError):
+        return None
+    return value if 0 < value < math.inf else None
 
 
 def _row(
@@ -183,6 +207,11 @@ class PronabDataModule(LabelledDataModule):
         context: Most tokens of a row; proteins are trimmed to fit, nucleic acids never.
         seed: Chooses the order of training rows.
         num_workers: Processes that build batches.
+        nucleic_tokenizer: Tokenizer of the nucleic acids where a second encoder reads them; null
+            takes that of ``model.nucleic_encoder.encoder_checkpoint``, if there is one.
+        max_kd_disagreement_kcal_mol: Rows whose Delta G lies farther from RT ln Kd (298 K) are
+            left out; null keeps them.
+        ablation: What is taken from rows, for example ``{kind: shuffle-strands}`` of test rows.
 
     Source: paper, Methods (Delta G).
     """
@@ -209,9 +238,18 @@ class PronabDataModule(LabelledDataModule):
         context: int = 2048,
         seed: int = 0,
         num_workers: int = 0,
+        nucleic_tokenizer: str | None = None,
+        max_kd_disagreement_kcal_mol: float | None = None,
+        ablation: AblationSettings = AblationSettings(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(
-            tokenizer, context=context, batch_size=batch_size, seed=seed, num_workers=num_workers
+            tokenizer,
+            context=context,
+            batch_size=batch_size,
+            seed=seed,
+            num_workers=num_workers,
+            ablation=ablation,
+            nucleic_tokenizer=nucleic_tokenizer,
         )
         self._root = Path(root)
         self._fold = fold
@@ -223,6 +261,8 @@ class PronabDataModule(LabelledDataModule):
         self._validation: ValidationFold = validation
         self._duplicates: Duplicates = duplicates
         self._empty_first_strand: EmptyFirstStrand = empty_first_strand
+        self._max_disagreement = max_kd_disagreement_kcal_mol
+        self._disagreement: dict[str, float] = {}
 
     @property
     def n_outputs(self) -> int:
@@ -242,14 +282,22 @@ class PronabDataModule(LabelledDataModule):
             mend="give the folder that holds pronab/pronab_no_mutations.json, or the file",
         )
         read = read_pronab(path, empty_first_strand=self._empty_first_strand)
-        rows = without_duplicates(read.rows, self._duplicates)
+        self._disagreement = read.kd_disagreement_kcal_mol
+        agreeing = self._agreeing(read.rows)
+        rows = without_duplicates(agreeing, self._duplicates)
         for reason, count in sorted(read.dropped.items(), key=lambda item: -item[1]):
             logger.info("ProNAB: %d rows dropped: %s.", count, reason)
-        if len(rows) < len(read.rows):
+        if len(agreeing) < len(read.rows):
+            logger.info(
+                "ProNAB: %d rows dropped: Delta G over %g kcal/mol from RT ln Kd.",
+                len(read.rows) - len(agreeing),
+                self._max_disagreement,
+            )
+        if len(rows) < len(agreeing):
             logger.info(
                 "ProNAB: %d of %d rows dropped as duplicates (%s).",
-                len(read.rows) - len(rows),
-                len(read.rows),
+                len(agreeing) - len(rows),
+                len(agreeing),
                 self._duplicates,
             )
         logger.info(
@@ -267,3 +315,18 @@ class PronabDataModule(LabelledDataModule):
             validation=self._validation,
             path=self._fold_file,
         )
+
+    def _agreeing(self, rows: list[Row]) -> list[Row]:
+        limit = self._max_disagreement
+        if limit is None:
+            return rows
+        return [row for row in rows if self._disagreement.get(row.id, 0.0) <= limit]
+
+    def row_facts(self) -> pl.DataFrame:
+        """The facts of all rows, with kd_disagreement_kcal_mol unless a row is several."""
+        facts = super().row_facts()
+        if self._duplicates in ("mean", "median"):
+            return facts
+        disagreement = [self._disagreement.get(row) for row in facts.get_column("row_id")]
+        column = pl.Series("kd_disagreement_kcal_mol", disagreement, pl.Float64)
+        return facts.with_columns(column)

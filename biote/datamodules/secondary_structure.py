@@ -100,7 +100,7 @@ class SecondaryStructureDataModule(PublishedResidueDataModule):
             )
         note = " (trained on valid)" if train_on == "valid" else ""
         self.benchmark = f"tape/ss{states}{note}"
-        self.tested_split = test_set
+        self.tested = test_set
         self._alphabet: Alphabet = SS3 if states == 3 else SS8
         self.output_names = self._alphabet.classes
         self._states = states

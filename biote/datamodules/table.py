@@ -14,12 +14,12 @@ import polars as pl
 from biote.datamodules.base import (
     SPLITS,
     LabelledDataModule,
-    Row,
     Split,
     TargetKind,
     existing_file,
 )
 from biote.datamodules.folds import ValidationFold, fold_splits
+from biote.datamodules.rows import Row
 from biote.errors import ConfigError, DataError
 from biote.molecules import canonical_sequence, parse_molecule
 from biote.splits.homology import SIMILAR_ABOVE
@@ -74,6 +74,8 @@ class TableDataModule(LabelledDataModule):
         context: Most tokens of a row; proteins are trimmed to fit, nucleic acids never.
         seed: Chooses the order of training rows.
         num_workers: Processes that build batches.
+        nucleic_tokenizer: Tokenizer of the nucleic acids where a second encoder reads them; null
+            takes that of ``model.nucleic_encoder.encoder_checkpoint``, if there is one.
     """
 
     def __init__(
@@ -100,9 +102,15 @@ class TableDataModule(LabelledDataModule):
         context: int = 2048,
         seed: int = 0,
         num_workers: int = 0,
+        nucleic_tokenizer: str | None = None,
     ) -> None:
         super().__init__(
-            tokenizer, context=context, batch_size=batch_size, seed=seed, num_workers=num_workers
+            tokenizer,
+            context=context,
+            batch_size=batch_size,
+            seed=seed,
+            num_workers=num_workers,
+            nucleic_tokenizer=nucleic_tokenizer,
         )
         if not sequences or not labels:
             raise ConfigError(

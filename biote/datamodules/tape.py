@@ -125,7 +125,7 @@ class TapeDataModule(LabelledDataModule):
             )
         self.benchmark = f"tape/{task}"
         self.target_kind = self._spec.kind
-        self.tested_split = self._test_set
+        self.tested = self._test_set
         self._root = Path(root)
         self._task: TapeTask = task
         self._drop_leaks = drop_leaks

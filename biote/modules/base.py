@@ -13,12 +13,13 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.optim import AdamW
 
-from biote.batch import PackedBatch
+from biote.batch import LabelledBatch, PackedBatch
 from biote.errors import CheckpointError, ConfigError
 from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.encoder import Encoder
 from biote.modules.heads.base import Head
-from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer
+from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer, with_second_body
+from biote.modules.pair import NucleicEncoder, NucleicHalf, side_by_side
 from biote.modules.readout import Readout
 from biote.modules.schedule import OneCycle
 from biote.modules.sharding import shard
@@ -47,6 +48,7 @@ class EncoderModule(LightningModule):
         init_seed: Chooses the random weights.
         dropout: What is dropped in training.
         compute: How the layers are computed.
+        nucleic_encoder: Second encoder that reads the nucleic acids by itself.
 
     Raises:
         ConfigError: If not exactly one of ``encoder`` and ``encoder_checkpoint`` is given.
@@ -68,6 +70,7 @@ class EncoderModule(LightningModule):
         init_seed: int,
         dropout: Dropout = Dropout(),  # noqa: B008 - frozen
         compute: Compute = Compute(),  # noqa: B008 - frozen
+        nucleic_encoder: NucleicEncoder | None = None,
     ) -> None:
         super().__init__()
         if (encoder is None) == (encoder_checkpoint is None):
@@ -99,6 +102,14 @@ class EncoderModule(LightningModule):
         self.dropout = dropout
         self.compute = compute
         self.encoder: Encoder | None = None
+        self.nucleic_half = NucleicHalf(nucleic_encoder) if nucleic_encoder is not None else None
+        if self.nucleic_half and (self.nucleic_half.folder is None) != (self._folder is None):
+            raise ConfigError(
+                "one of the two encoders has a folder, the other has none",
+                where="model.nucleic_encoder",
+                mend="give sizes for both, or folders for both",
+            )
+        self.nucleic: Encoder | None = None
         self.training_config = ""
         """The configuration the weights were or are trained with, as YAML; checkpointed."""
 
@@ -115,7 +126,15 @@ class EncoderModule(LightningModule):
     @property
     def label(self) -> str:
         """What stands for this model in results."""
+        if self.nucleic_half is not None:
+            return "two pre-trained encoders" if self.starts_pretrained else "two random encoders"
         return "pre-trained encoder" if self.starts_pretrained else "random encoder"
+
+    @property
+    def state_width(self) -> int:
+        """Width of the states that a head reads: D, or D1 + D2 of two encoders."""
+        second = 0 if self.nucleic_half is None else self.nucleic_half.config.width
+        return self.encoder_config.width + second
 
     @abstractmethod
     def build(self) -> Head | Readout:
@@ -142,8 +161,15 @@ class EncoderModule(LightningModule):
             self.encoder = Encoder(
                 self.encoder_config, self.vocab_size, seed=self.init_seed, dropout=self.dropout
             )
+            self._build_nucleic()
             added = self.build()
         else:
+            if self.nucleic_half is not None:
+                raise ConfigError(
+                    "two encoders are not sharded",
+                    where="trainer.strategy",
+                    mend="use ddp, or one process",
+                )
             with torch.device("meta"):
                 self.encoder = Encoder(self.encoder_config, self.vocab_size, dropout=self.dropout)
                 added = self.build()
@@ -160,6 +186,20 @@ class EncoderModule(LightningModule):
         if self.starts_pretrained:
             assert self._folder is not None
             self.load_pretrained(self._folder)
+            if self.nucleic is not None:
+                assert self.nucleic_half is not None
+                assert self.nucleic_half.folder is not None
+                load_encoder_weights(self.nucleic_half.folder, self.nucleic)
+
+    def _build_nucleic(self) -> None:
+        half = self.nucleic_half
+        if half is None:
+            return
+        assert half.vocab_size is not None  # setup has asked the data
+        # Another seed: with equal sizes the two would begin with equal weights.
+        self.nucleic = Encoder(
+            half.config, half.vocab_size, seed=self.init_seed + 1, dropout=self.dropout
+        )
 
     def _mesh(self) -> DeviceMesh | None:
         """The processes that the weights are divided among; null where each holds all of them."""
@@ -191,6 +231,8 @@ class EncoderModule(LightningModule):
         """Prepare the layers for the device they have come to."""
         assert self.encoder is not None
         self.encoder.configure(self.compute, self.device)
+        if self.nucleic is not None:
+            self.nucleic.configure(self.compute, self.device)
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end: the schedule is a function of how much of it is done.
@@ -226,10 +268,25 @@ class EncoderModule(LightningModule):
                 where="data.context",
                 mend="lower it, or raise model.encoder.context",
             )
+        second: Any = getattr(data, "nucleic_tokenizer", None)
+        if (second is None) != (self.nucleic_half is None):
+            wanted = "model.nucleic_encoder" if second is not None else "data.nucleic_tokenizer"
+            raise ConfigError(
+                "nucleic acids go to a second encoder on one side of model and data only",
+                where=wanted,
+                mend=f"set {wanted}, too, or neither",
+            )
+        if self.nucleic_half is not None:
+            self.nucleic_half.fit(
+                fingerprint=second.fingerprint, vocab_size=second.vocab_size, context=data.context
+            )
 
     def configure_optimizers(self) -> AdamW:
         settings = self.optimizer_settings
         groups = settings.groups(self, self.encoder_config.width)
+        if self.nucleic is not None and self.nucleic_half is not None:
+            ratio = self.encoder_config.width / self.nucleic_half.config.width
+            groups = with_second_body(groups, self.nucleic, ratio)
         for group in groups:
             group["peak_lr"] = group["lr"]
         return AdamW(groups, betas=settings.betas, eps=settings.eps)
@@ -265,6 +322,21 @@ class EncoderModule(LightningModule):
         assert self.encoder is not None
         states: Tensor = self.encoder(batch)
         return states
+
+    def encoded(self, batch: LabelledBatch) -> tuple[Tensor, PackedBatch]:
+        """What a head reads of a batch: states, and the batch of groups they belong to.
+
+        Args:
+            batch: Rows; with a second encoder, its nucleic part is there.
+
+        Returns:
+            States (T, D) and the batch itself; of two encoders, states (B, D1 + D2) and a batch
+            of one token for each row.
+        """
+        if self.nucleic is None:
+            return self.states(batch), batch
+        assert batch.nucleic is not None
+        return side_by_side(self.states(batch), batch, self.nucleic(batch.nucleic), batch.nucleic)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what the weights belong to."""
@@ -304,12 +376,26 @@ class EncoderModule(LightningModule):
 
     def _identity(self) -> dict[str, Any]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return (
+            {
+                "task": type(self).__name__,
+                "encoder": asdict(self.encoder_config) | {"vocab_size": self.vocab_size},
+                "tokenizer": data.tokenizer.fingerprint,
+                "split": data.split_fingerprint,
+            }
+            | self._nucleic_identity()
+            | self.describe()
+        )
+
+    def _nucleic_identity(self) -> dict[str, Any]:
+        half = self.nucleic_half
+        if half is None:
+            return {}
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return {
-            "task": type(self).__name__,
-            "encoder": asdict(self.encoder_config) | {"vocab_size": self.vocab_size},
-            "tokenizer": data.tokenizer.fingerprint,
-            "split": data.split_fingerprint,
-        } | self.describe()
+            "nucleic encoder": asdict(half.config) | {"vocab_size": half.vocab_size},
+            "nucleic tokenizer": data.nucleic_tokenizer.fingerprint,
+        }
 
 
 def _replay_open_step(loops: dict[str, Any], accumulate: int) -> None:

@@ -268,6 +268,34 @@ class FineTuningOptimizer:
         return _groups(module, settings, type(self).__name__)
 
 
+def with_second_body(
+    groups: list[dict[str, Any]], second: nn.Module, ratio: float
+) -> list[dict[str, Any]]:
+    """Give the body of a second encoder a group of its own, because its width may be another.
+
+    Args:
+        groups: Groups of fine-tuning, made for the width of the first encoder.
+        second: Second encoder.
+        ratio: Width of the first over width of the second: learning rates go as 1 / width.
+
+    Returns:
+        The groups with ``nucleic_body`` behind ``body``; every parameter is in exactly one.
+    """
+    mine = {id(parameter) for parameter in second.parameters()}
+    divided: list[dict[str, Any]] = []
+    for group in groups:
+        if group["name"] != "body":
+            divided.append(group)
+            continue
+        own = [p for p in group["params"] if id(p) not in mine]
+        others = [p for p in group["params"] if id(p) in mine]
+        divided.append(group | {"params": own})
+        divided.append(
+            group | {"name": "nucleic_body", "params": others, "lr": group["lr"] * ratio}
+        )
+    return divided
+
+
 def _check(
     settings: PretrainingOptimizer | FineTuningOptimizer, *, positive: tuple[str, ...]
 ) -> None:

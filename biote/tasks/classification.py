@@ -18,6 +18,7 @@ from biote.modules.base import EncoderModule, EncoderWeights, summed_loss
 from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
+from biote.modules.pair import NucleicEncoder
 from biote.modules.schedule import OneCycle
 from biote.tasks.class_metrics import MatthewsCorrCoef, PresentClassesAUROC
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
@@ -41,6 +42,8 @@ class ClassificationTask(EncoderModule):
         init_seed: Chooses the random weights.
         dropout: What is dropped in training.
         compute: How the layers are computed.
+        nucleic_encoder: Second encoder that reads the nucleic acids by itself, and the head reads
+            the states of both; null has one encoder read all.
 
     Source: paper, Methods (GUE).
     """
@@ -61,6 +64,7 @@ class ClassificationTask(EncoderModule):
         init_seed: int = 0,
         dropout: Dropout = Dropout(),  # noqa: B008 - frozen
         compute: Compute = Compute(),  # noqa: B008 - frozen
+        nucleic_encoder: NucleicEncoder | None = None,
     ) -> None:
         super().__init__(
             encoder,
@@ -72,8 +76,9 @@ class ClassificationTask(EncoderModule):
             init_seed=init_seed,
             dropout=dropout,
             compute=compute,
+            nucleic_encoder=nucleic_encoder,
         )
-        width = self.encoder_config.width
+        width = self.state_width
         check_head(head, width, n_outputs, level=_LEVEL, task="ClassificationTask")
         self._head_factory = head
         self.head_name = head_name(head, width, n_outputs)
@@ -105,7 +110,7 @@ class ClassificationTask(EncoderModule):
     def build(self) -> Head:
         self.head = build_fitting_head(
             self._head_factory,
-            self.encoder_config.width,
+            self.state_width,
             self.n_outputs,
             level=_LEVEL,
             task="ClassificationTask",
@@ -121,7 +126,7 @@ class ClassificationTask(EncoderModule):
     def forward(self, batch: LabelledBatch) -> Tensor:
         """Logits of the rows of a batch, (B, C)."""
         assert self.head is not None
-        outputs: Tensor = self.head(self.states(batch), batch)
+        outputs: Tensor = self.head(*self.encoded(batch))
         return outputs[: len(batch.row_ids)].float()
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:

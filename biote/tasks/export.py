@@ -59,6 +59,18 @@ class EncoderExport(Callback):
             extra=extra,
             writes=trainer.is_global_zero,
         )
+        if task.nucleic is not None:
+            second = folder.with_name(f"nucleic_{folder.name}")
+            save_encoder(
+                second,
+                encoder=task.nucleic,
+                readout=None,
+                tokenizer_fingerprint=data.nucleic_tokenizer.fingerprint,
+                extra=extra,
+                writes=trainer.is_global_zero,
+            )
+            if trainer.is_global_zero:
+                data.nucleic_tokenizer.save(second)
         task.load_state_dict(last)
         if not trainer.is_global_zero:
             return

@@ -23,6 +23,7 @@ from biote.modules.base import EncoderModule, EncoderWeights, summed_loss
 from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
+from biote.modules.pair import NucleicEncoder
 from biote.modules.schedule import OneCycle
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
 from biote.tasks.results import Score, row_outputs
@@ -48,6 +49,8 @@ class RegressionTask(EncoderModule):
         init_seed: Chooses the random weights.
         dropout: What is dropped in training.
         compute: How the layers are computed.
+        nucleic_encoder: Second encoder that reads the nucleic acids by itself, and the head reads
+            the states of both; null has one encoder read all.
 
     Source: paper, Methods (Delta G).
     """
@@ -71,6 +74,7 @@ class RegressionTask(EncoderModule):
         init_seed: int = 0,
         dropout: Dropout = Dropout(),  # noqa: B008 - frozen
         compute: Compute = Compute(),  # noqa: B008 - frozen
+        nucleic_encoder: NucleicEncoder | None = None,
     ) -> None:
         super().__init__(
             encoder,
@@ -82,8 +86,9 @@ class RegressionTask(EncoderModule):
             init_seed=init_seed,
             dropout=dropout,
             compute=compute,
+            nucleic_encoder=nucleic_encoder,
         )
-        width = self.encoder_config.width
+        width = self.state_width
         check_head(head, width, n_outputs, level=_LEVEL, task="RegressionTask")
         self._head_factory = head
         self.head_name = head_name(head, width, n_outputs)
@@ -98,6 +103,8 @@ class RegressionTask(EncoderModule):
                 "mae": MeanAbsoluteError(num_outputs=n_outputs),
             }
         )
+        # Predictions that hardly differ lose all digits of a correlation in single precision.
+        metrics.set_dtype(torch.float64)
         self.metrics = nn.ModuleDict({name: metrics.clone() for name in ("val", "test")})
         self.tested_rows = SumMetric()
 
@@ -117,7 +124,7 @@ class RegressionTask(EncoderModule):
     def build(self) -> Head:
         self.head = build_fitting_head(
             self._head_factory,
-            self.encoder_config.width,
+            self.state_width,
             self.n_outputs,
             level=_LEVEL,
             task="RegressionTask",
@@ -133,7 +140,7 @@ class RegressionTask(EncoderModule):
     def standardised(self, batch: LabelledBatch) -> Tensor:
         """Head outputs for the rows of a batch, (B, C)."""
         assert self.head is not None
-        outputs: Tensor = self.head(self.states(batch), batch)
+        outputs: Tensor = self.head(*self.encoded(batch))
         return outputs[: len(batch.row_ids)]  # without the padding group of an idle rank
 
     def forward(self, batch: LabelledBatch) -> Tensor:
@@ -183,10 +190,8 @@ class RegressionTask(EncoderModule):
         if len(batch.row_ids):
             # torchmetrics wants (B,) for one output, (B, C) for several.
             one = self.n_outputs == 1
-            metrics.update(
-                predictions[:, 0] if one else predictions,
-                batch.targets[:, 0] if one else batch.targets,
-            )
+            predicted, targets = predictions.double(), batch.targets.double()
+            metrics.update(predicted[:, 0] if one else predicted, targets[:, 0] if one else targets)
 
     def _compute(self, stage: str) -> dict[str, float]:
         metrics = self.metrics[stage]
