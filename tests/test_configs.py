@@ -32,6 +32,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_maps(folder / "maps.parquet")
     write_published(folder)
     write_residues(folder)
+    assert main(["corpus", "pairs", str(folder / "genbank"), "--output",
+                 str(folder / "pairs.parquet")]) == 0  # fmt: skip
     return folder
 
 
@@ -122,6 +124,14 @@ def options_for(config: Path, data: Path, run: Path) -> list[str]:
     if "corpora" in arguments:
         folders = [{"folder": str(data / "corpora" / name)} for name in ("nucleic", "protein")]
         options += ["--data.corpora", json.dumps(folders)]
+    elif content["data"]["class_path"] == "ClipDataModule":
+        options += ["--data.root", str(data / "pairs.parquet"), "--data.train_fraction", "0.3"]
+        options += ["--data.split_file", str(run / "split.parquet"), "--data.context", "256"]
+        options += ["--model.states_folder", str(run / "states")]
+        options += ["--data.tokenizer", "character", "--model.encoder_checkpoint", "null"]
+        if "protein_encoder_checkpoint" in content["model"]["init_args"]:
+            options += ["--model.protein_encoder_checkpoint", "null"]
+            options += ["--model.protein_encoder", encoder]
     else:
         options += ["--data.root", str(data / FILES.get(content["data"]["class_path"], ""))]
         if "fold_file" in arguments:

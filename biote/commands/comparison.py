@@ -90,7 +90,7 @@ def tree_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> lis
 
 def _kind(data: LabelledDataModule) -> Literal["regression", "classification"]:
     kind = data.target_kind
-    if kind in ("contacts", "residues"):
+    if kind == "contacts" or kind == "residues":
         raise ConfigError(
             f"{type(data).__name__} has no number or class for a row to predict",
             where="--trees",

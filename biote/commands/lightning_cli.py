@@ -353,12 +353,14 @@ def _own_error(error: BaseException) -> BioteError | None:
 def _fill_tokenizer(config: Namespace) -> None:
     """Data without a tokenizer takes the one of the encoder it feeds."""
     model, data = config.model.get("init_args"), config.data.get("init_args")
-    if data is None or "tokenizer" not in data:
+    if data is None or model is None:
         return
-    second = model.get("nucleic_encoder") if model is not None else None
+    for tokenizer, encoder in (
+        ("tokenizer", "encoder_checkpoint"),
+        ("protein_tokenizer", "protein_encoder_checkpoint"),
+    ):
+        if tokenizer in data and data[tokenizer] is None and model.get(encoder) is not None:
+            data[tokenizer] = model[encoder]
+    second = model.get("nucleic_encoder")
     if second is not None and data.get("nucleic_tokenizer") is None:
         data.nucleic_tokenizer = second.encoder_checkpoint
-    if data.tokenizer is not None:
-        return
-    if model is not None and model.get("encoder_checkpoint") is not None:
-        data.tokenizer = model.encoder_checkpoint

@@ -8,16 +8,20 @@ import warnings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from biote.commands.comparison import trivial_rows
-from biote.commands.control import random_encoder_rows
+from biote.commands.control import composition_rows, random_encoder_rows
 from biote.commands.lightning_cli import BioteCLI
 from biote.commands.tables import print_masked_lm, print_results
 from biote.datamodules.base import LabelledDataModule
 from biote.errors import ConfigError
+from biote.report.clip import cosine_figure
+from biote.tasks.clip import ClipTask
 from biote.tasks.masked_lm import MaskedLMTask
-from biote.tasks.results import ResultRow
+from biote.tasks.results import PREDICTIONS_FILE, RESULTS_FILE, ResultRow
 from biote.tasks.stopping import Stopped
 
 logger = logging.getLogger(__name__)
+
+COSINE_FIGURE = "cosines.png"
 
 
 def run(command: str, arguments: list[str]) -> None:
@@ -40,7 +44,16 @@ def run(command: str, arguments: list[str]) -> None:
     if isinstance(cli.model, MaskedLMTask):
         print_masked_lm(cli.model.summaries())
     elif command == "test":
-        print_results(compared_rows(cli), items=getattr(cli.model, "scored_items", "rows"))
+        rows = compared_rows(cli)
+        if isinstance(cli.model, ClipTask):
+            folder = cli.run_folder
+            cosine_figure(
+                folder / COSINE_FIGURE,
+                predictions=folder / PREDICTIONS_FILE,
+                results=folder / RESULTS_FILE,
+                subtitle=rows[0].benchmark,
+            )
+        print_results(rows, items=getattr(cli.model, "scored_items", "rows"))
 
 
 def launch(command: str, arguments: list[str]) -> BioteCLI:
@@ -71,6 +84,8 @@ def compared_rows(cli: BioteCLI) -> list[ResultRow]:
         cli: The test that has run, on the first process.
     """
     rows = cli.rows
+    if isinstance(cli.model, ClipTask):
+        return [*rows, *random_encoder_rows(cli), *composition_rows(cli)]
     if not cli.wants_baselines or not isinstance(cli.datamodule, LabelledDataModule):
         return rows
     return [

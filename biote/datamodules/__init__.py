@@ -1,5 +1,6 @@
 """LightningDataModules: the pre-training mixture, one file per benchmark, a user's own table."""
 
+from biote.datamodules.clip.datamodule import ClipDataModule
 from biote.datamodules.contact_map import ContactMapDataModule
 from biote.datamodules.contacts import ContactsDataModule
 from biote.datamodules.dna_binding import DnaBindingDataModule
@@ -13,6 +14,7 @@ from biote.datamodules.table import SequenceColumn, TableDataModule
 from biote.datamodules.tape import TapeDataModule
 
 __all__ = [
+    "ClipDataModule",
     "ContactMapDataModule",
     "ContactsDataModule",
     "CorpusSource",

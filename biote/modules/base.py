@@ -17,11 +17,12 @@ from biote.batch import LabelledBatch, PackedBatch
 from biote.errors import CheckpointError, ConfigError
 from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.encoder import Encoder
+from biote.modules.head_optimizer import HeadOptimizer
 from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer, with_second_body
 from biote.modules.pair import NucleicEncoder, NucleicHalf, side_by_side
 from biote.modules.readout import Readout
-from biote.modules.schedule import OneCycle
+from biote.modules.schedule import LinearDecay, OneCycle
 from biote.modules.sharding import shard
 from biote.modules.weights import load_encoder_config, load_encoder_weights
 from biote.version import __version__
@@ -64,8 +65,8 @@ class EncoderModule(LightningModule):
         encoder_checkpoint: str | None,
         *,
         encoder_weights: EncoderWeights,
-        optimizer: PretrainingOptimizer | FineTuningOptimizer,
-        schedule: OneCycle,
+        optimizer: PretrainingOptimizer | FineTuningOptimizer | HeadOptimizer,
+        schedule: OneCycle | LinearDecay,
         vocab_size: int,
         init_seed: int,
         dropout: Dropout = Dropout(),  # noqa: B008 - frozen

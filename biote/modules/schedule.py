@@ -1,4 +1,4 @@
-"""The one-cycle learning-rate schedule as a pure function of progress.
+"""Learning-rate schedules as pure functions of progress.
 
 A schedule without state cannot be restored wrongly: a resumed run is where its progress is.
 """
@@ -46,6 +46,22 @@ class OneCycle:
             return _cosine(self.start, 1.0, progress / self.warmup)
         decay = (progress - self.warmup) / (1 - self.warmup) if self.warmup < 1 else 0.0
         return _cosine(1.0, self.end, min(1.0, decay))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearDecay:
+    """From the peak in a straight line to 0.
+
+    Source: paper, Methods (gene-protein CLIP, attention probe).
+    """
+
+    def factor(self, progress: float) -> float:
+        """Learning rate relative to the peak.
+
+        Args:
+            progress: Share of the run that is done, 0 to 1.
+        """
+        return max(0.0, 1.0 - progress)
 
 
 def _cosine(first: float, last: float, share: float) -> float:

@@ -1,6 +1,7 @@
 """LightningModules that join encoder, head, loss and metrics."""
 
 from biote.tasks.classification import ClassificationTask
+from biote.tasks.clip import ClipTask
 from biote.tasks.contact_map import ContactMapTask
 from biote.tasks.masked_lm import MaskedLMTask
 from biote.tasks.regression import RegressionTask
@@ -10,6 +11,7 @@ from biote.tasks.residue_regression import ResidueRegressionTask
 
 __all__ = [
     "ClassificationTask",
+    "ClipTask",
     "ContactMapTask",
     "MaskedLMTask",
     "RegressionTask",

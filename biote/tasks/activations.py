@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from biote.batch import MaskedBatch, PackedBatch
+from biote.contrastive_batch import ContrastiveBatch
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule
 
@@ -83,10 +84,16 @@ class ActivationStatistics(Callback):
         self._forget()
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: PackedBatch, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: PackedBatch | ContrastiveBatch,
+        batch_idx: int,
     ) -> None:
         every = self._every_n_steps
         self._looking = every > 0 and (trainer.global_step + 1) % every == 0
+        if not isinstance(batch, PackedBatch):
+            return  # no encoder runs on it
         padding = batch.padding_tokens if isinstance(batch, MaskedBatch) else 0
         self._tokens = batch.n_tokens - padding
 

@@ -37,7 +37,8 @@ class EncoderExport(Callback):
             return
         task, data = pl_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(task, EncoderModule)
-        assert task.encoder is not None
+        if task.encoder is None:
+            return  # it trained on stored states, and no encoder
         finish_saving(trainer)
         best = _best_checkpoint(trainer)
         last = {name: value.clone() for name, value in task.state_dict().items()}

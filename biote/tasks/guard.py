@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from biote.atomic import write_text_atomic
 from biote.batch import LabelledBatch, MaskedBatch, PackedBatch
+from biote.contrastive_batch import ContrastiveBatch
 from biote.errors import BioteError, ConfigError
 from biote.tasks.flops import unpadded_lengths
 from biote.tasks.gradients import gradient_norm
@@ -253,8 +254,12 @@ def _origins(data: object, batch: PackedBatch, micro_batch: int) -> Sequence[Ori
     return []
 
 
-def _groups(batch: PackedBatch, origins: Sequence[Origin]) -> list[dict[str, Any]]:
+def _groups(
+    batch: PackedBatch | ContrastiveBatch, origins: Sequence[Origin]
+) -> list[dict[str, Any]]:
     """Groups of a batch with their token ids before masking, padding left out."""
+    if not isinstance(batch, PackedBatch):  # pairs by number, whose letters are elsewhere
+        return [{"record": row, "ids": [], "masked": []} for row in batch.row_ids]
     ids, masked = batch.ids.cpu().clone(), torch.empty(0, dtype=torch.int64)
     if isinstance(batch, MaskedBatch):
         masked = batch.masked.cpu()

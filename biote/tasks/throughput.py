@@ -10,6 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from biote.batch import MaskedBatch, PackedBatch
+from biote.contrastive_batch import ContrastiveBatch
 from biote.modules.base import EncoderModule
 from biote.tasks.flops import batch_flops, compute_precision, device_name, peak_flops
 
@@ -50,9 +51,13 @@ class Throughput(Callback):
             logger.info("The peak of %s in %s is not known: no mfu is logged.", name, precision)
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: PackedBatch, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: PackedBatch | ContrastiveBatch,
+        batch_idx: int,
     ) -> None:
-        if self._began is None:
+        if self._began is None and isinstance(batch, PackedBatch):  # others hold no tokens
             self._began = time.perf_counter()
 
     def on_train_batch_end(
@@ -60,9 +65,11 @@ class Throughput(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: PackedBatch,
+        batch: PackedBatch | ContrastiveBatch,
         batch_idx: int,
     ) -> None:
+        if not isinstance(batch, PackedBatch):
+            return
         padding = batch.padding_tokens if isinstance(batch, MaskedBatch) else 0
         self._padding += padding
         self._tokens += sum(batch.lengths) - padding

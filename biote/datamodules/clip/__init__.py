@@ -1,0 +1,1 @@
+"""Genes and their proteins, for contrastive learning on frozen states."""
