@@ -16,6 +16,7 @@ from biote.synthetic.dataset import write_all
 
 CONFIGS = sorted(path.relative_to(shipped_configs()) for path in shipped_configs().rglob("*.yaml"))
 COMPLETE = [path for path in CONFIGS if path.parent.name in ("", "demo", "benchmark")]
+EVALUATE_ONLY = {"jaspar"}
 FRAGMENTS = {"head": "--model.head", "encoder": "--model.encoder"}
 
 
@@ -132,6 +133,10 @@ def options_for(config: Path, data: Path, run: Path) -> list[str]:
         if "protein_encoder_checkpoint" in content["model"]["init_args"]:
             options += ["--model.protein_encoder_checkpoint", "null"]
             options += ["--model.protein_encoder", encoder]
+    elif config.stem in EVALUATE_ONLY:
+        options += ["--data.root", str(data), "--data.trained_on", str(data)]
+        options += ["--data.scores_file", str(run / "similarity.parquet")]
+        options += ["--data.tokenizer", "character", "--model.encoder_checkpoint", "null"]
     else:
         options += ["--data.root", str(data / FILES.get(content["data"]["class_path"], ""))]
         if "fold_file" in arguments:
@@ -154,8 +159,12 @@ def test_complete_configs_print_and_run(
         main(["fit", "--config", str(config), "--print_config"])
     assert ended.value.code == 0
     assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"].startswith("biote.")
-    options = options_for(config, data, tmp_path)
-    assert main(["fit", *options, "--trainer.fast_dev_run", "true"]) == 0
+    options = [*options_for(config, data, tmp_path), "--trainer.fast_dev_run", "true"]
+    if config.stem in EVALUATE_ONLY:
+        assert main(["fit", *options]) == 2
+        assert "no rows to train" in capsys.readouterr().err
+    else:
+        assert main(["fit", *options]) == 0
 
 
 @pytest.mark.parametrize("config", [path for path in CONFIGS if path not in COMPLETE], ids=str)

@@ -24,13 +24,15 @@ COMMANDS: Final = {
     "splits": "Make folds without similar proteins on two sides, check and draw them",
     "suite": "Fine-tune and test an encoder on all tasks of GUE, TAPE or ProteinGLUE",
     "crossval": "Train and test every fold of a benchmark and join their results",
+    "specificity": "Test the fold models of a cross-validation on JASPAR and join their results",
+    "scan": "Predict every single substitution of a binding site, as a table and a picture",
     "synth": "Write synthetic data in the real file formats",
     "mup": "Check the parametrisation by which learning rates carry over to wider models",
     "demo": "Prepare, pre-train, fine-tune and test on a small scale, with a table and a picture",
 }
 
-PASSING_ON: Final = frozenset({"crossval"})
-"""Commands that take options of their own and hand the others to ``biote fit``."""
+PASSING_ON: Final = frozenset({"crossval", "specificity"})
+"""Commands that take options of their own and hand the others to ``biote fit`` or ``test``."""
 
 # A group holds commands of its own: `biote corpus info` is `biote.commands.corpus.info`.
 GROUPS: Final[dict[str, dict[str, str]]] = {

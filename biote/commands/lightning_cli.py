@@ -274,7 +274,8 @@ class BioteCLI(LightningCLI):
     @property
     def wants_baselines(self) -> bool:
         """Whether a test is to be compared with baselines."""
-        return bool(self.config[self._command].baselines)
+        evaluates_only = getattr(self.datamodule, "evaluates_only", False)
+        return bool(self.config[self._command].baselines) and not evaluates_only
 
     @property
     def run_folder(self) -> Path:

@@ -90,6 +90,7 @@ def show_counts(counts: SyntheticCounts, output: Path, console: Console) -> None
         ("binding proteins", counts.binding_proteins),
         ("binding measurements", counts.binding_rows),
         *((f"  {kind}", number) for kind, number in counts.awkward_rows.items()),
+        ("JASPAR profiles", counts.profiles),
         ("table rows", counts.table_rows),
     ):
         table.add_row(name, f"{number:,}")

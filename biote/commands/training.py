@@ -10,8 +10,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from biote.commands.comparison import trivial_rows
 from biote.commands.control import composition_rows, random_encoder_rows
 from biote.commands.lightning_cli import BioteCLI
+from biote.commands.specificity_rows import (
+    print_specificity,
+    specificity_rows,
+    write_variants,
+)
 from biote.commands.tables import print_masked_lm, print_results
 from biote.datamodules.base import LabelledDataModule
+from biote.datamodules.jaspar import JasparDataModule
 from biote.errors import ConfigError
 from biote.report.clip import cosine_figure
 from biote.tasks.clip import ClipTask
@@ -43,6 +49,10 @@ def run(command: str, arguments: list[str]) -> None:
         return
     if isinstance(cli.model, MaskedLMTask):
         print_masked_lm(cli.model.summaries())
+    elif command == "test" and isinstance(cli.datamodule, JasparDataModule):
+        write_variants(cli.datamodule, cli.run_folder)
+        specificity_rows(cli.run_folder, cli.rows)
+        print_specificity(cli.run_folder)
     elif command == "test":
         rows = compared_rows(cli)
         if isinstance(cli.model, ClipTask):
@@ -104,6 +114,7 @@ def quiet() -> None:
         ".*LightningCLI's args parameter is intended to run.*",
         ".*callbacks used to create the checkpoint need to be provided.*",
         ".*smaller than the logging interval.*",
+        ".*The dirpath has changed from.*",  # a model of one run tested in the folder of another
         ".*will save all targets and predictions in the buffer.*",
         ".*The variance of predictions or target is close to zero.*",
     ):

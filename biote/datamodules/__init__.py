@@ -5,6 +5,7 @@ from biote.datamodules.contact_map import ContactMapDataModule
 from biote.datamodules.contacts import ContactsDataModule
 from biote.datamodules.dna_binding import DnaBindingDataModule
 from biote.datamodules.gue import GueDataModule
+from biote.datamodules.jaspar import JasparDataModule
 from biote.datamodules.pretraining import CorpusSource, PretrainingDataModule
 from biote.datamodules.pronab import PronabDataModule
 from biote.datamodules.proteinglue import ProteinGlueDataModule
@@ -20,6 +21,7 @@ __all__ = [
     "CorpusSource",
     "DnaBindingDataModule",
     "GueDataModule",
+    "JasparDataModule",
     "PretrainingDataModule",
     "PronabDataModule",
     "ProteinGlueDataModule",

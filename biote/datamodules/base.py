@@ -112,6 +112,9 @@ class LabelledDataModule(LightningDataModule, ABC):
     tested: str = "test"
     """What is tested: ``test``, or the name of one of several test sets."""
 
+    evaluates_only = False
+    """Whether there are test rows alone: a model trained on another benchmark is tested on them."""
+
     alignment_progress: OnPairs | None = None
     """Is told how far the alignment of proteins is, where folds are made that need one."""
 
@@ -180,7 +183,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         """
         if self._rows is None:
             rows = self.settle_leaks(self.read_rows())
-            if not rows["train"]:
+            if not rows["train"] and not self.evaluates_only:
                 raise DataError(
                     "no training row", where=self.benchmark, mend="check the file and the split"
                 )
@@ -299,8 +302,15 @@ class LabelledDataModule(LightningDataModule, ABC):
         """Read the rows before the model is built.
 
         Raises:
+            ConfigError: If a model is to be trained on rows that are there to test on.
             DataError: If they cannot be read, or the split that is asked for is empty.
         """
+        if self.evaluates_only and stage in ("fit", "validate"):
+            raise ConfigError(
+                f"{self.benchmark} has no rows to train or choose a model on",
+                where="data",
+                mend="fit on another benchmark, then biote test here with its --ckpt_path",
+            )
         wanted: Split = "validation" if stage == "validate" else "test"
         if stage in ("test", "validate", "predict") and not self.rows(wanted):
             raise DataError(f"no {wanted} row", where=self.benchmark, mend="check the split")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import abstractmethod
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +30,8 @@ from biote.version import __version__
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
+
+logger = logging.getLogger(__name__)
 
 EncoderWeights = Literal["pretrained", "random"]
 _CHECKPOINT_KEY = "biote"
@@ -344,19 +347,21 @@ class EncoderModule(LightningModule):
         checkpoint[_CHECKPOINT_KEY] = self._identity() | {
             "version": __version__,
             "training_config": self.training_config,
+            "benchmark": getattr(self._data, "benchmark", None),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights that belong to something else.
 
         Raises:
-            CheckpointError: If task, head, encoder, tokenizer or split differ.
+            CheckpointError: If task, head, encoder, tokenizer or split differ; a benchmark that
+                only evaluates has no split to differ in.
         """
         there = checkpoint.get(_CHECKPOINT_KEY)
         if there is None:
             raise CheckpointError("not a checkpoint of biote", where="--ckpt_path")
         for name, wanted in self._identity().items():
-            if there.get(name) == wanted:
+            if there.get(name) == wanted or (name == "split" and self.tests_elsewhere):
                 continue
             if name == "split":
                 raise CheckpointError(
@@ -370,29 +375,41 @@ class EncoderModule(LightningModule):
                 where="--ckpt_path",
                 mend="use the configuration it was trained with (config.yaml beside it)",
             )
+        if self.tests_elsewhere:
+            logger.info(
+                "Trained on %s, tested on %s.",
+                there.get("benchmark") or "what it does not say",
+                self._data.benchmark,
+            )
         if not self.training_config:
             self.training_config = there.get("training_config", "")
         if "loops" in checkpoint:
             _replay_open_step(checkpoint["loops"], self.trainer.accumulate_grad_batches)
 
+    @property
+    def tests_elsewhere(self) -> bool:
+        """Whether the data are a benchmark without training rows, for models of another one."""
+        return bool(getattr(self._data, "evaluates_only", False))
+
+    @property
+    def _data(self) -> Any:
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
     def _identity(self) -> dict[str, Any]:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        return (
-            {
-                "task": type(self).__name__,
-                "encoder": asdict(self.encoder_config) | {"vocab_size": self.vocab_size},
-                "tokenizer": data.tokenizer.fingerprint,
-                "split": data.split_fingerprint,
-            }
-            | self._nucleic_identity()
-            | self.describe()
-        )
+        data = self._data
+        identity = {
+            "task": type(self).__name__,
+            "encoder": asdict(self.encoder_config) | {"vocab_size": self.vocab_size},
+            "tokenizer": data.tokenizer.fingerprint,
+            "split": data.split_fingerprint,
+        }
+        return identity | self._nucleic_identity() | self.describe()
 
     def _nucleic_identity(self) -> dict[str, Any]:
         half = self.nucleic_half
         if half is None:
             return {}
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = self._data
         return {
             "nucleic encoder": asdict(half.config) | {"vocab_size": half.vocab_size},
             "nucleic tokenizer": data.nucleic_tokenizer.fingerprint,

@@ -2,7 +2,7 @@
 
 ```
 genbank/bacteria/  genbank/eukaryotes/  genbank/molecule_types/  genbank/awkward/
-fasta/  pronab/pronab_no_mutations.json  tables/
+fasta/  pronab/pronab_no_mutations.json  jaspar/  tables/
 ```
 The files are the same for every size, so a folder that is written over holds nothing old.
 """
@@ -31,8 +31,10 @@ from biote.synthetic.genomes import (
     draw_transcript,
     mutate_nucleotides,
 )
-from biote.synthetic.pronab import draw_binding_data, write_pronab
+from biote.synthetic.jaspar import draw_jaspar, write_jaspar
+from biote.synthetic.pronab import BindingData, draw_binding_data, write_pronab
 from biote.synthetic.proteins import ProteinFamily, draw_families, draw_member, pick_family
+from biote.synthetic.recognition import find_recognition_residues
 from biote.synthetic.sizes import PLANS, Size, SizePlan
 from biote.synthetic.tables import binding_table, coding_table, write_table
 
@@ -41,6 +43,7 @@ _LINEAGES: Final = (
     ("Syntheticus alter", "Bacteria; Syntheticota; Syntheticus", "BCT", 0.0),
     ("Fictomyces exemplaris", "Eukaryota; Fungi; Fictomycetes; Fictomyces", "PLN", 0.5),
 )
+_JASPAR_STREAM: Final = 0x4A41535041
 _WITHOUT_GENES: Final = (
     Molecule.RRNA,
     Molecule.DS_RRNA,
@@ -66,6 +69,9 @@ class SyntheticCounts:
     binding_rows: int
     awkward_rows: dict[str, int]
     """Binding rows of each awkward kind."""
+
+    profiles: int
+    """JASPAR profiles, all versions."""
 
     table_rows: int
     """Rows of all tables, each counted once."""
@@ -126,6 +132,15 @@ def write_all(folder: Path, *, seed: int, size: Size) -> SyntheticCounts:
         rng=streams[6],
     )
     write_pronab(folder / "pronab/pronab_no_mutations.json", binding)
+    # A stream that none of the others is, and scaffolds unlike those of the binding proteins.
+    own = np.random.default_rng([seed, _JASPAR_STREAM])
+    jaspar = draw_jaspar(
+        _dna_sites(binding),
+        draw_families(plan.families, rng=own),
+        factors=plan.binding_proteins,
+        rng=own,
+    )
+    write_jaspar(folder / "jaspar", jaspar)
     pairs = binding_table(binding, rows=plan.table_rows)
     windows = coding_table(species[0], families, rows=plan.table_rows, rng=streams[6])
     write_table(folder / "tables/binding", pairs)
@@ -140,8 +155,15 @@ def write_all(folder: Path, *, seed: int, size: Size) -> SyntheticCounts:
         binding_proteins=len(binding.proteins),
         binding_rows=sum(len(protein.measurements) for protein in binding.proteins),
         awkward_rows=binding.awkward,
+        profiles=len(jaspar.profiles),
         table_rows=len(pairs["id"]) + len(windows["id"]),
     )
+
+
+def _dna_sites(binding: BindingData) -> list[str]:
+    """Recognition residues of the proteins that bind DNA, each once."""
+    of_dna = (p for p in binding.proteins if any(row.kind == "DNA" for row in p.measurements))
+    return sorted({find_recognition_residues(protein.sequence) for protein in of_dna})
 
 
 def _texts(records: list[GenBankRecord]) -> list[str]:

@@ -5,12 +5,14 @@ Legend: B rows, T packed tokens, D width, C targets of a row.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import (
     MeanAbsoluteError,
+    MeanMetric,
     MetricCollection,
     PearsonCorrCoef,
     SpearmanCorrCoef,
@@ -18,7 +20,7 @@ from torchmetrics import (
 )
 
 from biote.batch import LabelledBatch, PackedBatch
-from biote.errors import ConfigError
+from biote.errors import CheckpointError, ConfigError
 from biote.modules.base import EncoderModule, EncoderWeights, summed_loss
 from biote.modules.config import Compute, Dropout, EncoderConfig
 from biote.modules.heads.base import Head
@@ -107,6 +109,7 @@ class RegressionTask(EncoderModule):
         metrics.set_dtype(torch.float64)
         self.metrics = nn.ModuleDict({name: metrics.clone() for name in ("val", "test")})
         self.tested_rows = SumMetric()
+        self.mean_prediction = MeanMetric()
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -117,6 +120,11 @@ class RegressionTask(EncoderModule):
                 where="data",
                 mend="use ClassificationTask for classes, MaskedLMTask for pre-training",
             )
+        if self.tests_elsewhere:
+            # The scale is the checkpoint's, which is loaded after this: without it, no number.
+            self.target_mean.fill_(math.nan)
+            self.target_std.fill_(math.nan)
+            return
         mean, deviation = data.target_statistics
         self.target_mean.copy_(torch.from_numpy(mean))
         self.target_std.copy_(torch.from_numpy(deviation))
@@ -163,9 +171,29 @@ class RegressionTask(EncoderModule):
         for name, value in self._compute("val").items():
             self.log(f"val_{name}", value, prog_bar=True)
 
+    def on_test_start(self) -> None:
+        """Refuse to predict without the scale of the training targets.
+
+        Raises:
+            CheckpointError: If no checkpoint was loaded for a benchmark without training rows.
+        """
+        if not bool(torch.isfinite(self.target_std).all()):
+            raise CheckpointError(
+                "no trained model to test",
+                where="--ckpt_path",
+                mend="give the checkpoint of a model that was trained on another benchmark",
+            )
+
+    def on_predict_start(self) -> None:
+        """Refuse to predict without a scale; see `on_test_start`."""
+        self.on_test_start()
+
     def test_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
         predictions = self(batch)
-        self._update("test", predictions, batch)
+        if self.tests_elsewhere:
+            self.mean_prediction.update(predictions)
+        else:
+            self._update("test", predictions, batch)
         self.tested_rows.update(len(batch.row_ids))
         return row_outputs(batch, predictions)
 
@@ -173,6 +201,11 @@ class RegressionTask(EncoderModule):
         rows = int(self.tested_rows.compute())
         self.tested_rows.reset()
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.tests_elsewhere:
+            mean = float(self.mean_prediction.compute())
+            self.mean_prediction.reset()
+            self.scores = [Score(metric="mean_prediction", value=mean, n=rows, unit=data.unit)]
+            return
         units = {"mae": data.unit}
         self.scores = [
             Score(metric=name, value=value, n=rows, unit=units.get(name, ""))

@@ -43,7 +43,13 @@ def test_a_seed_decides_every_byte(tiny: tuple[Path, SyntheticCounts], tmp_path:
 
 def test_the_folder_is_laid_out_as_the_real_one(tiny: tuple[Path, SyntheticCounts]) -> None:
     folder, _ = tiny
-    assert {p.name for p in folder.iterdir()} == {"genbank", "fasta", "pronab", "tables"}
+    assert {p.name for p in folder.iterdir()} == {
+        "genbank",
+        "fasta",
+        "pronab",
+        "jaspar",
+        "tables",
+    }
     assert {p.name for p in (folder / "genbank").iterdir()} == {
         "bacteria",
         "eukaryotes",
