@@ -8,9 +8,9 @@ from typing import Final
 
 import polars as pl
 
+from biote.corpora.tape_records import read_json, read_lmdb
 from biote.datamodules.published import read_labelled_csv
 from biote.datamodules.residue_labels import ResidueRecord
-from biote.datamodules.tape_files import read_json, read_lmdb
 from biote.datamodules.tfrecord import read_examples
 from biote.errors import DataError
 

@@ -3,35 +3,21 @@
 Legend: L residues of a protein.
 
 A record holds ``primary`` (the sequence), ``tertiary`` (C-alpha coordinates in angstrom, (L, 3))
-and ``valid_mask`` (whether a residue is resolved, (L,)). LMDB files hold records as pickles, which
-can run any code when they are loaded: here they are loaded with nothing but NumPy arrays allowed.
+and ``valid_mask`` (whether a residue is resolved, (L,)).
 """
 
 from __future__ import annotations
 
-import io
-import json
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from biote.errors import ConfigError, DataError
-
-_COUNT: Final = b"num_examples"
-_ALLOWED: Final = frozenset(
-    (f"numpy.{core}.{module}", name)
-    for core in ("core", "_core")
-    for module, name in (
-        ("multiarray", "_reconstruct"),
-        ("multiarray", "scalar"),
-        ("numeric", "_frombuffer"),
-    )
-) | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+from biote.corpora.tape_records import read_json, read_lmdb
+from biote.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,60 +40,9 @@ def read_records(path: Path) -> Iterator[ProteinNetRecord]:
         ConfigError: If the lmdb package is not installed.
         DataError: If the file or a record is not what the format promises.
     """
-    records = _from_json(path) if path.suffix == ".json" else _from_lmdb(path)
+    records = read_json(path) if path.suffix == ".json" else read_lmdb(path)
     for number, record in enumerate(records):
         yield _record(record, number, path)
-
-
-def _from_json(path: Path) -> Iterator[Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot be read as JSON ({error})", where=str(path)) from error
-    if not isinstance(content, list):
-        raise DataError("not a list of records", where=str(path), mend="give a file of TAPE")
-    yield from content
-
-
-def _from_lmdb(path: Path) -> Iterator[Any]:
-    try:
-        import lmdb
-    except ImportError as error:
-        raise ConfigError(
-            "LMDB files need the lmdb package",
-            where=str(path),
-            mend="pip install 'biote[lmdb]', or give TAPE's JSON files",
-        ) from error
-    try:
-        with (
-            lmdb.open(
-                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False
-            ) as environment,
-            environment.begin() as transaction,
-        ):
-            count = _load(transaction.get(_COUNT), path, "num_examples")
-            for number in range(int(count)):
-                yield _load(transaction.get(str(number).encode()), path, str(number))
-    except lmdb.Error as error:
-        raise DataError(f"cannot be read as LMDB ({error})", where=str(path)) from error
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Loads plain values and NumPy arrays; names of anything else are refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is no NumPy array")
-        return super().find_class(module, name)
-
-
-def _load(value: bytes | None, path: Path, key: str) -> Any:
-    if value is None:
-        raise DataError(f"no entry {key!r}", where=str(path), mend="give a file of TAPE")
-    try:
-        return _ArraysOnly(io.BytesIO(value)).load()
-    except Exception as error:  # a pickle that is not one fails in any way
-        raise DataError(f"entry {key!r} cannot be loaded ({error})", where=str(path)) from error
 
 
 def _record(record: Any, number: int, path: Path) -> ProteinNetRecord:
