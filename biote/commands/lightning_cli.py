@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from pathlib import Path
 from typing import Any, NoReturn
@@ -51,7 +52,9 @@ _KNOWN_CLASSES = {
     "model": biote.tasks.__all__,
     "data": [name for name in biote.datamodules.__all__ if name.endswith("DataModule")],
     "model.head": [
-        name for name in biote.modules.heads.__all__ if name.endswith("Head") and name != "Head"
+        name
+        for name in biote.modules.heads.__all__
+        if name.endswith("Head") and not inspect.isabstract(getattr(biote.modules.heads, name))
     ],
 }
 _TRAINING_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "last_checkpoint")

@@ -55,7 +55,7 @@ def test_an_error_ends_the_work(workers: int) -> None:
             limit=limit,
             done=lambda task, _: done.append(task),
         )
-    assert 2 <= len(done) < 10
+    assert 2 <= len(done) < 50
 
 
 def test_a_killed_worker_of_a_pool_is_one_line() -> None:
