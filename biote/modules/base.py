@@ -293,7 +293,9 @@ class EncoderModule(LightningModule):
             groups = with_second_body(groups, self.nucleic, ratio)
         for group in groups:
             group["peak_lr"] = group["lr"]
-        return AdamW(groups, betas=settings.betas, eps=settings.eps)
+        # One pass over the weights; Lightning does not clip the scaled gradients of fp16 under it.
+        fused = self._trainer is None or self._trainer.precision != "16-mixed"
+        return AdamW(groups, betas=settings.betas, eps=settings.eps, fused=fused)
 
     def on_train_batch_start(self, batch: PackedBatch, batch_idx: int) -> None:
         """Set the learning rate of every group: the schedule is a function of progress alone."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn import functional
 
 from biote.batch import MaskedBatch, PackedBatch
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule, summed_loss
 from biote.modules.config import Compute, Dropout, EncoderConfig
+from biote.modules.cross_entropy import cross_entropy
 from biote.modules.mup import PretrainingOptimizer
 from biote.modules.readout import PRETRAINING_BASE_WIDTH, Readout
 from biote.modules.schedule import OneCycle
@@ -142,10 +142,10 @@ class MaskedLMTask(EncoderModule):
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         logits = self.masked_logits(batch)
-        losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none")  # (M,)
+        losses, predicted = cross_entropy(logits, batch.targets)  # (M,) each
         modality = _modality(batch)
         self._count_targets(batch.targets, modality)
-        hits = (logits.detach().argmax(-1) == batch.targets).float()
+        hits = (predicted == batch.targets).float()
         self._log_step(losses.detach(), hits, modality)
         if self.trainer._logger_connector.should_update_logs:
             molecules = batch.molecules[batch.masked]
@@ -193,8 +193,8 @@ class MaskedLMTask(EncoderModule):
 
     def _evaluate(self, batch: MaskedBatch) -> None:
         logits = self.masked_logits(batch)
-        losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none")
-        hits = logits.argmax(-1) == batch.targets
+        losses, predicted = cross_entropy(logits, batch.targets)
+        hits = predicted == batch.targets
         modality = _modality(batch)
         windows = torch.bucketize(batch.masked, batch.cu_seqlens[1:].long(), right=True)
         # Add-one smoothing: a token never seen in training has a finite cost.
