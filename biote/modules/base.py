@@ -293,9 +293,11 @@ class EncoderModule(LightningModule):
             groups = with_second_body(groups, self.nucleic, ratio)
         for group in groups:
             group["peak_lr"] = group["lr"]
-        # One pass over the weights; Lightning does not clip the scaled gradients of fp16 under it.
-        fused = self._trainer is None or self._trainer.precision != "16-mixed"
-        return AdamW(groups, betas=settings.betas, eps=settings.eps, fused=fused)
+        optimizer = AdamW(groups, betas=settings.betas, eps=settings.eps, fused=True)
+        # Fused, it could undo the scaling of fp16 gradients itself. Then Lightning would refuse to
+        # clip them before, in bf16-mixed too, where nothing is scaled.
+        optimizer._step_supports_amp_scaling = False
+        return optimizer
 
     def on_train_batch_start(self, batch: PackedBatch, batch_idx: int) -> None:
         """Set the learning rate of every group: the schedule is a function of progress alone."""
