@@ -8,25 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from biote.atomic import atomic_path
-from biote.corpora.ledger import open_ledger
 from biote.corpora.structures.complexes import Complex, find_complex
-from biote.corpora.structures.files import (
-    LEDGER_SUFFIX,
-    Progress,
-    Tally,
-    refuse_present,
-    structure_files,
-    use_structures,
-)
+from biote.corpora.structures.files import Progress, Tally
 from biote.corpora.structures.polymers import ReadStructure
-from biote.errors import DataError
+from biote.corpora.structures.table import Row, write_table
 
 CUTOFFS_ANGSTROM: Final = (8.0, 6.0, 4.0)
 
@@ -113,37 +103,33 @@ def write_contacts(
         ConfigError: If the output is there already.
         DataError: If there is no file, or no structure can be used.
     """
-    refuse_present(output, overwrite=overwrite)
-    paths = structure_files(sources)
-    tally = Tally()
-    ledger = output.with_name(output.name + LEDGER_SUFFIX)
 
-    def use(read: ReadStructure, path: Path) -> dict[str, Any]:
+    def row(read: ReadStructure, path: Path) -> Row:
         return contact_row(read, find_complex(read, least_residues=least_residues), path)
 
-    with open_ledger(ledger) as note:
-        rows = list(use_structures(paths, use, tally=tally, note=note, progress=progress))
-    if not rows:
-        raise DataError(
-            f"none of {tally.files} files holds one protein chain with one or two nucleic chains",
-            where=str(ledger),
-            mend="it lists the reasons",
-        )
-    with atomic_path(output) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, CONTACT_SCHEMA), partial, compression="zstd")
+    written = write_table(
+        sources,
+        output,
+        schema=CONTACT_SCHEMA,
+        row=row,
+        wanted="one protein chain with one or two nucleic chains",
+        overwrite=overwrite,
+        progress=progress,
+    )
+    rows = written.rows
     distance = np.concatenate([row["distance"] for row in rows])
     resolved = int((~np.isnan(distance)).sum())
     return ContactReport(
         output=output,
-        ledger=ledger,
-        tally=tally,
+        ledger=written.ledger,
+        tally=written.tally,
         residues=len(distance),
         counts={name: sum(row[name] for row in rows) for name in _COUNTS},
         positive={cut: (int((distance <= cut).sum()), resolved) for cut in CUTOFFS_ANGSTROM},
     )
 
 
-def contact_row(read: ReadStructure, found: Complex, source: Path) -> dict[str, Any]:
+def contact_row(read: ReadStructure, found: Complex, source: Path) -> Row:
     """The row of a structure, as `CONTACT_SCHEMA` describes it.
 
     Args:

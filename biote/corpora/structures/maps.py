@@ -8,28 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from biote.atomic import atomic_path
-from biote.corpora.ledger import open_ledger
 from biote.corpora.structures.complexes import only_protein
-from biote.corpora.structures.files import (
-    LEDGER_SUFFIX,
-    Progress,
-    Tally,
-    refuse_present,
-    structure_files,
-    use_structures,
-)
+from biote.corpora.structures.files import Progress, Tally
 from biote.corpora.structures.polymers import Polymer, ReadStructure
 from biote.corpora.structures.residues import heavy_atoms
+from biote.corpora.structures.table import Row, write_table
 from biote.corpora.structures.unusable import UnusableStructure
-from biote.errors import DataError
 from biote.molecules import Modality
 
 CONTACT_ANGSTROM: Final = 8.0
@@ -101,32 +91,27 @@ def write_maps(
         ConfigError: If the output is there already.
         DataError: If there is no file, or no structure can be used.
     """
-    refuse_present(output, overwrite=overwrite)
-    paths = structure_files(sources)
-    tally = Tally()
-    ledger = output.with_name(output.name + LEDGER_SUFFIX)
 
-    def use(read: ReadStructure, path: Path) -> dict[str, Any]:
+    def row(read: ReadStructure, path: Path) -> Row:
         if any(polymer.modality is Modality.NUCLEIC for polymer in read.polymers):
             raise UnusableStructure("nucleic chain beside the protein")
-        protein = only_protein(read, least_residues=least_residues)
-        return _row(read, protein, path)
+        return _row(read, only_protein(read, least_residues=least_residues), path)
 
-    with open_ledger(ledger) as note:
-        rows = list(use_structures(paths, use, tally=tally, note=note, progress=progress))
-    if not rows:
-        raise DataError(
-            f"none of {tally.files} files holds a single protein chain",
-            where=str(ledger),
-            mend="it lists the reasons",
-        )
-    with atomic_path(output) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, MAP_SCHEMA), partial, compression="zstd")
+    written = write_table(
+        sources,
+        output,
+        schema=MAP_SCHEMA,
+        row=row,
+        wanted="a single protein chain",
+        overwrite=overwrite,
+        progress=progress,
+    )
+    rows = written.rows
     counts = [_contacts(row["coordinates"], min_separation) for row in rows]
     return MapReport(
         output=output,
-        ledger=ledger,
-        tally=tally,
+        ledger=written.ledger,
+        tally=written.tally,
         residues=sum(len(row["sequence"]) for row in rows),
         unresolved=sum(row["n_unresolved"] for row in rows),
         pairs=sum(pairs for pairs, _ in counts),
@@ -151,7 +136,7 @@ def alpha_coordinates(protein: Polymer) -> npt.NDArray[np.float32]:
     return places
 
 
-def _row(read: ReadStructure, protein: Polymer, source: Path) -> dict[str, Any]:
+def _row(read: ReadStructure, protein: Polymer, source: Path) -> Row:
     coordinates = alpha_coordinates(protein)
     if np.isnan(coordinates).all():
         raise UnusableStructure("no C-alpha atom")
