@@ -1,142 +1,191 @@
 """Fine-tuning on ProNAB: packed batches against one sample at a time with accumulated gradients.
 
-Run: python benchmarks/finetune.py. The rows are those of $BIOTE_DATA, or synthetic ones in the same
-format where it is not set. Both ways take the same rows in the same steps of 64 with the same
-encoder of width 32, the same loss and optimiser, and come to the same gradients, which is checked.
-The last line is one JSON object:
+Run: python benchmarks/finetune.py [--threads N] [--repeats N]. The rows are those of $BIOTE_DATA,
+or synthetic ones in the same format where it is not set; the byte-pair encoding of 1,024 pieces is
+trained on the sequences of the same folder. Both ways are `trainer.fit` of the same RegressionTask
+with an encoder of width 32 on the same rows in the same steps of 64: once 64 rows in one pass, once
+64 passes of one row (`accumulate_grad_batches: 64`). Their first gradients are compared. The last
+line is one JSON object:
 
-packed_tokens_per_s, single_tokens_per_s: tokens of a second, forward, backward and optimiser step;
-    medians of the repeats, which take turns.
+packed_tokens_per_s, single_tokens_per_s: tokens of a second of the training loop with BPE, medians
+    of the repeats, which take turns; the first step is not counted.
 packed_vs_single: median over the repeats of the ratio of the two.
-gradient_difference: largest difference of the two gradients over the largest gradient.
-rows, tokens_per_row: what was measured on.
+packed_vs_single_character: the same with characters, where a row is longer and attention inside it,
+    the same work in both, a larger part.
+gradient_difference: largest difference of the two first gradients over the largest gradient, worst
+    of the tokenizers.
+tokens_per_row, tokens_per_row_character, threads: what was measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
 import os
 import statistics
 import tempfile
 import time
+import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
 
-from biote.batch import LabelledBatch
-from biote.datamodules.base import LabelledDataModule
+from biote.batch import PackedBatch
+from biote.cli import main as biote
 from biote.datamodules.pronab import PronabDataModule
 from biote.modules.config import EncoderConfig
-from biote.modules.encoder import Encoder
 from biote.modules.heads.delta_g import DeltaGHead
-from biote.modules.mup import FineTuningOptimizer
 from biote.synthetic.dataset import write_all
+from biote.tasks.regression import RegressionTask
 
 STEP_ROWS = 64
-MICRO_BATCH_ROWS = 64
-STEPS = 1
-REPEATS = 5
+STEPS = 4
+PIECES = 1_024
 ENCODER = EncoderConfig(width=32, layers=4, heads=2, context=1024)
 
 
-class Model(nn.Module):
-    """Encoder and head as RegressionTask has them."""
+class Clock(Callback):
+    """Tokens, seconds and the first gradient of a run."""
 
-    def __init__(self, vocab_size: int) -> None:
-        super().__init__()
-        self.encoder = Encoder(ENCODER, vocab_size, seed=0)
-        self.head = DeltaGHead(ENCODER.width, 1)
-        nn.init.normal_(self.head.readout.weight, std=0.01)  # at zero the encoder has no gradient
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.gradient = torch.empty(0)
+        self._began = 0.0
+        self.tokens_per_s = 0.0
 
-    def loss(self, batch: LabelledBatch) -> torch.Tensor:
-        """Summed squared error of a batch, divided by the rows of a step."""
-        predictions = self.head(self.encoder(batch), batch)
-        errors = (predictions - (batch.targets + 10.0) / 2.0).square()
-        total: torch.Tensor = errors.sum() / STEP_ROWS
-        return total
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the readout: from zero the encoder has no gradient in the first step."""
+        assert isinstance(pl_module, RegressionTask)
+        assert pl_module.head is not None
+        generator = torch.Generator().manual_seed(0)
+        for parameter in pl_module.head.parameters():
+            nn.init.normal_(parameter, std=0.01, generator=generator)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
+    ) -> None:
+        """Keep the first gradient."""
+        if trainer.global_step == 0:
+            parts = [p.grad.reshape(-1) for p in pl_module.parameters() if p.grad is not None]
+            self.gradient = torch.cat(parts).clone()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor,  # type: ignore[override]
+        batch: PackedBatch,
+        batch_idx: int,
+    ) -> None:
+        """Count from the end of the first step."""
+        if trainer.global_step == 0:
+            return
+        if self._began == 0.0:
+            self._began = time.perf_counter()
+            return
+        self.tokens += batch.n_tokens
+        self.tokens_per_s = self.tokens / (time.perf_counter() - self._began)
 
 
-def data_module(root: Path, folder: Path, *, batch_size: int) -> PronabDataModule:
-    """Rows of ProNAB in the order of one seed, whatever the size of a batch."""
-    return PronabDataModule(
+def train(root: Path, folder: Path, tokenizer: str, *, accumulate: int) -> Clock:
+    """Fine-tune for a few steps."""
+    data = PronabDataModule(
         root,
-        "character",
-        batch_size=batch_size,
+        tokenizer,
+        batch_size=STEP_ROWS,
         fold=0,
         fold_file=folder / "folds.parquet",
         validation="none",
         context=ENCODER.context,
     )
+    model = RegressionTask(ENCODER, head=_head, n_outputs=1, vocab_size=data.vocab_size)
+    clock = Clock()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=STEPS + 1,
+        accumulate_grad_batches=accumulate,
+        gradient_clip_val=1.0,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(model, datamodule=data)
+    return clock
 
 
-def batches(data: LabelledDataModule, rows: int) -> list[LabelledBatch]:
-    """Batches of the first rows of the first epoch."""
-    found: list[LabelledBatch] = []
-    loader = iter(data.train_dataloader())
-    while sum(len(batch.row_ids) for batch in found) < rows:
-        found.append(next(loader))
-    return found
+def _head(width: int, n_outputs: int) -> DeltaGHead:
+    return DeltaGHead(width, n_outputs)
 
 
-def gradient(model: Model, parts: list[LabelledBatch]) -> torch.Tensor:
-    """The gradient of a step's rows, accumulated over parts."""
-    model.zero_grad()
-    for part in parts:
-        model.loss(part).backward()
-    return torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
+def compare(root: Path, folder: Path, tokenizer: str, *, repeats: int) -> list[tuple[Clock, Clock]]:
+    """Runs of both ways in turns; the first pair warms up and is not kept."""
+    pairs = []
+    for _ in range(repeats + 1):
+        packed = train(root, folder, tokenizer, accumulate=1)
+        single = train(root, folder, tokenizer, accumulate=STEP_ROWS)
+        if packed.tokens != single.tokens:
+            raise RuntimeError(f"{packed.tokens} tokens packed, {single.tokens} one at a time")
+        pairs.append((packed, single))
+    return pairs[1:]
 
 
-def speed(model: Model, parts: list[LabelledBatch], *, per_step: int) -> float:
-    """Tokens of a second in training."""
-    settings = FineTuningOptimizer()
-    groups = settings.groups(model, ENCODER.width)
-    optimizer = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps)
-    began = time.perf_counter()
-    for start in range(0, len(parts), per_step):
-        optimizer.zero_grad()
-        for part in parts[start : start + per_step]:
-            model.loss(part).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return sum(part.n_tokens for part in parts) / (time.perf_counter() - began)
+def ratio(pairs: list[tuple[Clock, Clock]]) -> float:
+    """Median ratio of speeds."""
+    return statistics.median(one.tokens_per_s / other.tokens_per_s for one, other in pairs)
+
+
+def difference(pairs: list[tuple[Clock, Clock]]) -> float:
+    """Largest relative difference of first gradients."""
+    return max(
+        float((one.gradient - other.gradient).abs().max() / other.gradient.abs().max())
+        for one, other in pairs
+    )
 
 
 def main() -> None:
     """Measure and print."""
-    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = Path(os.environ.get("BIOTE_DATA", folder / "synthetic"))
         if not root.is_dir():
             write_all(root, seed=0, size="small")
-        rows = STEPS * STEP_ROWS
-        packed = batches(data_module(root, folder, batch_size=MICRO_BATCH_ROWS), rows)
-        single = batches(data_module(root, folder, batch_size=1), rows)
-    assert [r for b in packed for r in b.row_ids] == [r for b in single for r in b.row_ids]
-    model = Model(vocab_size=49)
-    parts = STEP_ROWS // MICRO_BATCH_ROWS
-    one, other = gradient(model, packed[:parts]), gradient(model, single[:STEP_ROWS])
-    difference = float((one - other).abs().max() / other.abs().max())
-    assert difference < 1e-3, difference
-    speed(model, packed[:parts], per_step=parts)  # warms up
-    runs = [
-        (
-            speed(model, packed, per_step=parts),
-            speed(model, single, per_step=STEP_ROWS),
+        pieces = folder / "tokenizer"
+        sources = [str(root / "genbank"), str(root / "fasta")]
+        status = biote(
+            ["tokenizer", "train", *sources, "--output", str(pieces), "--pieces", str(PIECES)]
         )
-        for _ in range(REPEATS)
-    ]
-    tokens = sum(batch.n_tokens for batch in single)
-    print(f"{rows} rows of {tokens / rows:.0f} tokens, width {ENCODER.width}, one thread")
+        if status:
+            raise SystemExit(status)
+        bpe = compare(root, folder, str(pieces), repeats=arguments.repeats)
+        character = compare(root, folder, "character", repeats=arguments.repeats)
+    rows = STEPS * STEP_ROWS
     figures = {
-        "packed_tokens_per_s": round(statistics.median(run[0] for run in runs)),
-        "single_tokens_per_s": round(statistics.median(run[1] for run in runs)),
-        "packed_vs_single": round(statistics.median(a / b for a, b in runs), 3),
-        "gradient_difference": difference,
-        "rows": rows,
-        "tokens_per_row": round(tokens / rows, 1),
+        "packed_tokens_per_s": round(statistics.median(one.tokens_per_s for one, _ in bpe)),
+        "single_tokens_per_s": round(statistics.median(one.tokens_per_s for _, one in bpe)),
+        "packed_vs_single": round(ratio(bpe), 3),
+        "packed_vs_single_character": round(ratio(character), 3),
+        "gradient_difference": max(difference(bpe), difference(character)),
+        "tokens_per_row": round(bpe[0][0].tokens / rows, 1),
+        "tokens_per_row_character": round(character[0][0].tokens / rows, 1),
+        "threads": arguments.threads,
     }
+    if figures["gradient_difference"] > 1e-3:
+        raise RuntimeError(f"the gradients differ: {figures['gradient_difference']}")
+    print(f"{rows} rows in steps of {STEP_ROWS}, width {ENCODER.width}")
     print(json.dumps(figures))
 
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "crossval": "Train and test every fold of a benchmark and join their results",
     "specificity": "Test the fold models of a cross-validation on JASPAR and join their results",
     "scan": "Predict every single substitution of a binding site, as a table and a picture",
+    "table": "Put the results of several runs into one table, also as Markdown",
     "synth": "Write synthetic data in the real file formats",
     "mup": "Check the parametrisation by which learning rates carry over to wider models",
     "demo": "Prepare, pre-train, fine-tune and test on a small scale, with a table and a picture",

@@ -1,0 +1,191 @@
+"""Results of several runs as one table: on the console, as Markdown, or as Parquet."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import jsonargparse
+    import polars as pl
+
+logger = logging.getLogger(__name__)
+
+_KEYS: Final = ["run", "model", "split", "rows", "seed"]
+"""What a line of the table stands for."""
+
+
+def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
+    """Declare the command's arguments.
+
+    Args:
+        parser: Parser of the command.
+    """
+    parser.add_argument(
+        "runs",
+        type=str,
+        nargs="+",
+        help="folders of biote crossval or biote test, as DIR or NAME=DIR; NAME is what the table "
+        "calls the run",
+    )
+    parser.add_argument(
+        "--metrics",
+        type=str,
+        nargs="+",
+        default=None,
+        help="columns, in this order; all by default",
+    )
+    parser.add_argument(
+        "--models",
+        type=str,
+        nargs="+",
+        default=None,
+        help="models to show, 'random encoder' say; all by default",
+    )
+    parser.add_argument(
+        "--rows",
+        type=str,
+        default="all rows",
+        help="which rows of a cross-validation: 'all rows', 'one row per input' ...",
+    )
+    parser.add_argument(
+        "--pooled",
+        action="store_true",
+        help="scores over the rows of all folds with their 95 %% interval, not the mean ± standard "
+        "error over folds",
+    )
+    parser.add_argument("--markdown", action="store_true", help="write a Markdown table")
+    parser.add_argument(
+        "--output", type=Path | None, default=None, help="Parquet file for the lines of the table"
+    )
+
+
+def run(arguments: jsonargparse.Namespace) -> None:
+    """Read, choose and print.
+
+    Args:
+        arguments: Parsed arguments of `add_arguments`.
+
+    Raises:
+        BioteError: If a folder has no results, or none of what is asked for.
+    """
+    import polars as pl
+
+    from biote.atomic import atomic_path
+    from biote.errors import ConfigError
+
+    frames = [_read(text, rows=arguments.rows, pooled=arguments.pooled) for text in arguments.runs]
+    names = [frame.item(0, "run") for frame in frames]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f"two runs are called {next(n for n in names if names.count(n) > 1)!r}",
+            where="runs",
+            mend="name them: NAME=DIR",
+        )
+    table = pl.concat(frames)
+    for option, column in (("models", "model"), ("metrics", "metric")):
+        wanted = getattr(arguments, option)
+        if wanted is None:
+            continue
+        known = table.get_column(column).unique(maintain_order=True).to_list()
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise ConfigError(
+                f"no {column} {unknown[0]!r}",
+                where=f"--{option}",
+                mend=f"there are: {', '.join(known)}",
+            )
+        table = table.filter(pl.col(column).is_in(wanted))
+    if arguments.output is not None:
+        with atomic_path(arguments.output) as partial:
+            table.write_parquet(partial)
+        logger.info("Table written to %s.", arguments.output)
+    metrics = arguments.metrics or table.get_column("metric").unique(maintain_order=True).to_list()
+    _print(table, metrics, markdown=arguments.markdown)
+
+
+def _read(text: str, *, rows: str, pooled: bool) -> pl.DataFrame:
+    """Lines of one run: those of its cross-validation, or of its test."""
+    import polars as pl
+
+    from biote.commands.joined_folds import TABLE_FILE
+    from biote.errors import ConfigError
+    from biote.tasks.fold_table import ALL_ROWS, MEAN, POOLED
+    from biote.tasks.results import read_results
+
+    name, named, path = text.rpartition("=")
+    folder = Path(path)
+    columns = [*_KEYS, "metric", "value", "error", "low", "high", "n", "unit"]
+    run = pl.lit(name if named else folder.resolve().name).alias("run")
+    if not (folder / TABLE_FILE).is_file():
+        unknown = pl.lit(math.nan)
+        frame = read_results([folder]).with_columns(
+            run, pl.lit(ALL_ROWS).alias("rows"), *(unknown.alias(c) for c in columns[7:10])
+        )
+        return frame.select(columns)
+    joined = pl.read_parquet(folder / TABLE_FILE)
+    scored = joined.get_column("rows").unique(maintain_order=True).to_list()
+    if rows not in scored:
+        raise ConfigError(
+            f"{rows!r} were not scored in {folder}",
+            where="--rows",
+            mend=f"there are: {', '.join(scored)}",
+        )
+    chosen = (pl.col("rows") == rows) & (pl.col("statistic") == (POOLED if pooled else MEAN))
+    return joined.filter(chosen).with_columns(run).select(columns)
+
+
+def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> None:
+    """Print a line for each run, model and split, and a column for each metric."""
+    import polars as pl
+    from rich.table import Table
+
+    from biote.commands.tables import console
+
+    units = dict(table.filter(pl.col("unit") != "").select("metric", "unit").iter_rows())
+    header = ["run", "model", "n", *(_title(metric, units) for metric in metrics)]
+    lines = []
+    for keys, part in table.group_by(_KEYS, maintain_order=True):
+        cells = {row["metric"]: row for row in part.iter_rows(named=True)}
+        key = dict(zip(_KEYS, keys, strict=True))
+        count = max(row["n"] for row in cells.values())
+        scores = [_cell(cells.get(metric)) for metric in metrics]
+        lines.append([str(key["run"]), _label(key), f"{count:,}", *scores])
+    if markdown:
+        rule = ["---", "---", *["---:"] * (len(header) - 2)]
+        text = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+        console().print(text, markup=False, soft_wrap=True, highlight=False)
+        return
+    grid = Table()
+    for i, column in enumerate(header):
+        grid.add_column(column, justify="left" if i < 2 else "right")
+    for line in lines:
+        grid.add_row(*line)
+    console().print(grid)
+
+
+def _title(metric: str, units: Mapping[str, str]) -> str:
+    unit = f" ({units[metric]})" if metric in units else ""
+    return metric.replace("_", " ") + unit
+
+
+def _label(key: Mapping[str, Any]) -> str:
+    """Model, with what it was tested on where that is not the test split as it is."""
+    label = str(key["model"])
+    if key["split"] != "test":
+        label += f" ({key['split'].removeprefix('test, ')})"
+    return label if key["seed"] is None else f"{label}, seed {key['seed']}"
+
+
+def _cell(line: Mapping[str, Any] | None) -> str:
+    if line is None or math.isnan(line["value"]):
+        return "-"
+    text = f"{line['value']:.3f}"
+    if not math.isnan(line["error"]):
+        return f"{text} ± {line['error']:.3f}"
+    if not math.isnan(line["low"]):
+        return f"{text} [{line['low']:.3f}, {line['high']:.3f}]"
+    return text
