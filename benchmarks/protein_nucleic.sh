@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Everything behind the protein-nucleic acid part of docs/benchmarks.md: three small encoders, then
+# ProNAB, JASPAR, contacts, the attention probe and gene-protein CLIP. Every step that is done is
+# passed over, so the same command goes on after an interruption.
+# Use: BIOTE_DATA=DIR OMP_NUM_THREADS=1 benchmarks/protein_nucleic.sh OUTPUT [STEP ...]
+set -euo pipefail
+
+data=${BIOTE_DATA:?a folder with genbank/, fasta/, pronab/, jaspar/ and structures/}
+mkdir -p "${1:?a folder to write to}"
+cd "$1"
+shift
+steps=${*:-tokenizer corpora encoders pronab pronab_cluster pronab_paper control jaspar contacts probe clip}
+
+once() { # once FILE COMMAND...: run the command unless it has left its file
+  local file=$1
+  shift
+  [ -e "$file" ] || "$@"
+}
+
+tokenizer() {
+  once tokenizer biote tokenizer train "$data/genbank" "$data/fasta" --output tokenizer --pieces 1024
+}
+
+corpora() {
+  once corpora/nucleic/corpus.json biote prepare "$data/genbank" \
+    "$data/fasta/metagenomics_dna.fasta.gz" --tokenizer tokenizer --output corpora/nucleic \
+    --validation-fraction 0.02
+  once corpora/protein/corpus.json biote prepare "$data"/fasta/UP*.fasta.gz \
+    "$data"/fasta/prokka_*.faa.gz "$data/fasta/uniref90_esm2_train.parquet" \
+    --tokenizer tokenizer --output corpora/protein --validation-fraction 0.02
+}
+
+pretrain() { # pretrain NAME TOKENS [OPTION ...]
+  local name=$1 tokens=$2
+  shift 2
+  once "encoders/$name/encoder" biote fit --config learning.yaml --model.encoder.width 128 \
+    --model.encoder.heads 4 --data.tokens_per_step 4096 --data.tokens "$tokens" \
+    --trainer.val_check_interval 500 --data.validation_tokens 50000 \
+    --trainer.default_root_dir "encoders/$name" --ckpt_path auto "$@"
+}
+
+encoders() { # the two controls together read what the mixed encoder reads
+  pretrain mixed 10000000
+  pretrain nucleic 5000000 --data.corpora '[{folder: corpora/nucleic}]'
+  pretrain protein 5000000 --data.corpora '[{folder: corpora/protein}]'
+}
+
+crossval() { # crossval NAME OPTION...
+  local name=$1
+  shift
+  once "runs/$name/crossval.parquet" biote crossval --output "runs/$name" "$@"
+}
+
+mixed="--model.encoder_checkpoint encoders/mixed/encoder"
+
+pronab() {
+  crossval pronab --config benchmark/pronab_quick.yaml --data.root "$data" $mixed \
+    --data.fold_file folds/protein.parquet
+}
+
+pronab_cluster() {
+  crossval pronab_cluster --config benchmark/pronab_quick.yaml --data.root "$data" $mixed \
+    --data.rule cluster --data.fold_file folds/cluster.parquet
+}
+
+pronab_paper() {
+  crossval pronab_paper --config benchmark/pronab_quick.yaml --data.root "$data" $mixed \
+    --data.rule paper --data.fold_file folds/paper.parquet
+}
+
+control() {
+  crossval pronab_control --config benchmark/pronab_quick.yaml --data.root "$data" \
+    --data.fold_file folds/protein.parquet \
+    --model.encoder_checkpoint encoders/protein/encoder \
+    --model.nucleic_encoder.encoder_checkpoint encoders/nucleic/encoder
+}
+
+jaspar() {
+  once runs/jaspar/results.parquet biote specificity --crossval runs/pronab \
+    --config benchmark/jaspar_quick.yaml --data.root "$data" --data.trained_on "$data" $mixed \
+    --data.scores_file folds/jaspar_scores.parquet --output runs/jaspar
+}
+
+contacts() {
+  once contacts.parquet biote corpus contacts "$data/structures" --output contacts.parquet
+  crossval contacts --config benchmark/contacts_quick.yaml --data.root contacts.parquet $mixed \
+    --data.rule cluster --data.fold_file folds/contacts.parquet
+}
+
+tune() { # tune NAME [OPTION ...]: an encoder tuned on Delta G, no row held out
+  local name=$1
+  shift
+  once "runs/$name/encoder" biote fit --config benchmark/pronab_quick.yaml --data.root "$data" \
+    $mixed --data.fold null --trainer.default_root_dir "runs/$name" --ckpt_path auto "$@"
+}
+
+read_maps() { # read_maps NAME ENCODER
+  crossval "probe_$1" --config benchmark/attention_probe_quick.yaml --data.root contacts.parquet \
+    --data.rule cluster --data.fold_file folds/probe.parquet --model.encoder_checkpoint "$2"
+}
+
+probe() {
+  tune tuned
+  tune tuned_shuffled --data.ablation.kind shuffle-targets --data.ablation.trained true
+  read_maps base encoders/mixed/encoder
+  read_maps tuned runs/tuned/encoder
+  read_maps tuned_shuffled runs/tuned_shuffled/encoder
+}
+
+clip() {
+  once pairs.parquet biote corpus pairs "$data/genbank" --output pairs.parquet
+  local split
+  for split in random cluster; do
+    for head in shared_map two_maps; do
+      once "runs/clip_${split}_$head/results.parquet" align "clip_${split}_$head" "$split" \
+        --model.head "head/$head.yaml" $mixed
+      once "runs/clip_${split}_${head}_control/results.parquet" align \
+        "clip_${split}_${head}_control" "$split" --model.head "head/$head.yaml" \
+        --model.encoder_checkpoint encoders/nucleic/encoder \
+        --model.protein_encoder_checkpoint encoders/protein/encoder
+    done
+  done
+}
+
+align() { # align NAME SPLIT OPTION...
+  local name=$1 split=$2
+  shift 2
+  biote fit --config benchmark/clip_quick.yaml --data.root pairs.parquet --data.split "$split" \
+    --data.split_file "folds/clip_$split.parquet" --model.states_folder states \
+    --trainer.default_root_dir "runs/$name" --overwrite true "$@"
+  biote test --config "runs/$name/config.yaml"
+}
+
+for step in $steps; do
+  echo "== $step"
+  "$step"
+done
