@@ -66,8 +66,15 @@ class ContrastiveBatch:
     """Number of a protein drawn from each kind of `Negatives`, -1 where there is none, (B, K),
     int64; (B, 0) in training."""
 
+    groups: Tensor
+    """Number of the group of pairs that the split keeps on one side, (B,), int64."""
+
     row_ids: tuple[str, ...]
     """Identifier of every pair, B of them."""
+
+    partner_ids: tuple[tuple[str, ...], ...]
+    """The pairs that the proteins of a row are taken from, its own first, then one of each kind of
+    `Negatives`, empty where there is none: B of 1 + K."""
 
     def _map_tensors(self, change: Any) -> Self:
         changes: dict[str, Any] = {

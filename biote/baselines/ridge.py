@@ -21,6 +21,8 @@ features along a direction halves the weight of that direction."""
 
 INNER_FOLDS: Final = 5
 
+_CHUNK: Final = 8_192  # rows in double precision at once
+
 _Floats = npt.NDArray[np.float64]
 
 
@@ -149,10 +151,13 @@ class _Moments:
         mean_x, mean_y = self.x / self.rows, self.y / self.rows
         covariance = self.xx / self.rows - np.outer(mean_x, mean_x)
         shared = self.xy / self.rows - np.outer(mean_x, mean_y)  # (R, C)
-        centred = features - mean_x  # (M, R)
         values, vectors = np.linalg.eigh(covariance)
-        rotated, projected = vectors.T @ shared, centred @ vectors
+        rotated = vectors.T @ shared
         values = np.maximum(values, 0.0)  # rounding leaves small negative ones
-        return [
-            projected @ (rotated / (values + penalty)[:, None]) + mean_y for penalty in penalties
-        ]
+        predictions = [np.empty((len(features), len(mean_y))) for _ in penalties]
+        for start in range(0, len(features), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            projected = (features[part] - mean_x) @ vectors
+            for penalty, predicted in zip(penalties, predictions, strict=True):
+                predicted[part] = projected @ (rotated / (values + penalty)[:, None]) + mean_y
+        return predictions

@@ -18,12 +18,25 @@ from biote.molecules import Modality
 
 ROUNDS: Final = 150
 LEARNING_RATE: Final = 0.05
-LONGEST: Final = {Modality.PROTEIN: 2, Modality.NUCLEIC: 3}
-"""Longest k-mer: the 8,000 3-mers of a protein would make a fold of ProNAB take many minutes."""
+LONGEST_OF_PROTEIN: Final = 2
+"""Longest k-mer of proteins by default: their 8,000 3-mers make a fold of ProNAB take 6 minutes of
+a core instead of 12 seconds."""
+
+LONGEST_OF_NUCLEIC: Final = 3
 
 TREES: Final = "trees k-mers"
 
 _SMALLEST_SD: Final = 1e-8
+
+
+def trees_name(protein_k_max: int = LONGEST_OF_PROTEIN) -> str:
+    """Name of the trees in results.
+
+    Args:
+        protein_k_max: Longest k-mer of proteins.
+    """
+    default = protein_k_max == LONGEST_OF_PROTEIN
+    return TREES if default else f"{TREES}, proteins 1-{protein_k_max}"
 
 
 def require_trees() -> None:
@@ -49,12 +62,13 @@ def tree_predictions(
     *,
     kind: Literal["regression", "classification"],
     n_classes: int,
+    protein_k_max: int = LONGEST_OF_PROTEIN,
     seed: int = 0,
 ) -> npt.NDArray[np.float64]:
     """Fit histogram-based gradient boosting on the training rows and predict the test rows.
 
-    The features are frequencies of 1- and 2-mers of proteins and of 1- to 3-mers of nucleic
-    acids. Rounds and rate are fixed, so nothing is chosen by any score.
+    The features are frequencies of k-mers of proteins, and of 1- to 3-mers of nucleic acids.
+    Rounds and rate are fixed, so nothing is chosen by any score.
 
     Args:
         train_parts: Sequences of the training rows, N.
@@ -62,6 +76,7 @@ def tree_predictions(
         test_parts: Sequences of the test rows, M.
         kind: What the targets are.
         n_classes: Number of classes, C; without meaning for regression.
+        protein_k_max: Longest k-mer of proteins.
         seed: Seed of the binning.
 
     Returns:
@@ -73,7 +88,7 @@ def tree_predictions(
     require_trees()
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    features = _features([*train_parts, *test_parts])
+    features = _features([*train_parts, *test_parts], protein_k_max)
     rows = len(train_parts)
     train, test = features[:rows], features[rows:]
     varies = train.std(axis=0) > _SMALLEST_SD
@@ -97,6 +112,7 @@ def tree_predictions(
     return scores
 
 
-def _features(rows: Sequence[Parts]) -> npt.NDArray[np.float32]:
-    blocks = [kmer_block(rows, modality, k_max=k) for modality, k in LONGEST.items()]
+def _features(rows: Sequence[Parts], protein_k_max: int) -> npt.NDArray[np.float32]:
+    longest = {Modality.PROTEIN: protein_k_max, Modality.NUCLEIC: LONGEST_OF_NUCLEIC}
+    blocks = [kmer_block(rows, modality, k_max=k) for modality, k in longest.items()]
     return np.concatenate([block.distinct[block.index] for block in blocks], axis=1)

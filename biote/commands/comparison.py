@@ -21,7 +21,7 @@ from torchmetrics.functional.classification import (
     multiclass_f1_score,
 )
 
-from biote.baselines.trees import TREES, tree_predictions
+from biote.baselines.trees import tree_predictions, trees_name
 from biote.baselines.trivial import trivial_baselines
 from biote.commands.contact_comparison import separation_rows
 from biote.commands.residue_comparison import residue_rows
@@ -65,13 +65,16 @@ def trivial_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> 
     return _write_baselines(data, example, folder, predictions)
 
 
-def tree_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> list[ResultRow]:
+def tree_rows(
+    data: LabelledDataModule, example: ResultRow, folder: Path, *, protein_k_max: int
+) -> list[ResultRow]:
     """Results of gradient-boosted trees on the rows that were tested; written beside them.
 
     Args:
         data: The data of the test.
         example: A result of the test, whose benchmark and split they share.
         folder: Run folder.
+        protein_k_max: Longest k-mer of proteins.
 
     Raises:
         ConfigError: If scikit-learn is not installed.
@@ -83,9 +86,10 @@ def tree_rows(data: LabelledDataModule, example: ResultRow, folder: Path) -> lis
         [row.parts for row in test],
         kind=_kind(data),
         n_classes=data.n_outputs,
+        protein_k_max=protein_k_max,
         seed=data.seed,
     )
-    return _write_baselines(data, example, folder, {TREES: predictions})
+    return _write_baselines(data, example, folder, {trees_name(protein_k_max): predictions})
 
 
 def _kind(data: LabelledDataModule) -> Literal["regression", "classification"]:

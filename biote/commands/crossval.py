@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -68,6 +68,13 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
         default=True,
         help="whether gradient-boosted trees on k-mers are a baseline (needs biote[baselines])",
     )
+    parser.add_argument(
+        "--tree_kmers",
+        type=Literal[2, 3],
+        default=2,
+        help="longest k-mer of proteins that the trees look at: 3 makes a fold of ProNAB take "
+        "minutes, and is a model of its own name in the table",
+    )
 
 
 def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
@@ -114,6 +121,7 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
                         options,
                         overwrite=arguments.overwrite,
                         trees=trees,
+                        tree_kmers=arguments.tree_kmers,
                     )
                 except Stopped as stopped:
                     logger.info("%s. The same command goes on.", stopped)

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from dataclasses import replace as dataclass_replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import yaml
 
 from biote.atomic import atomic_path, write_text_atomic
 from biote.commands.control import CONTROL_FOLDER
+from biote.commands.kmer_rows import KMER_MODELS, kmer_rows
 from biote.commands.runs import CHECKPOINTS
 from biote.commands.specificity_rows import VARIANTS_FILE, write_variants
 from biote.commands.training import launch
@@ -90,13 +91,42 @@ def find_fold_models(crossval: Path, folds: str, *, control: bool) -> list[FoldM
     return sorted(found, key=lambda model: (model.fold, model.seed or 0, model.name))
 
 
-def test_fold_model(model: FoldModel, options: Sequence[str], output: Path) -> Path:
+@dataclass(frozen=True)
+class KmerModels:
+    """Which k-mer models are fitted beside a fold model."""
+
+    ridge: bool = True
+    trees: bool = True
+    """Only beside the ridge regression."""
+
+
+def beside_one_of_each_fold(
+    models: Sequence[FoldModel], wanted: KmerModels
+) -> list[KmerModels | None]:
+    """Which models are tested with k-mer models beside them: one of those with the same fold.
+
+    Args:
+        models: Models in the order of `find_fold_models`.
+        wanted: K-mer models of a fold.
+    """
+    seen: set[int] = set()
+    beside: list[KmerModels | None] = []
+    for model in models:
+        beside.append(None if model.fold in seen or not wanted.ridge else wanted)
+        seen.add(model.fold)
+    return beside
+
+
+def test_fold_model(
+    model: FoldModel, options: Sequence[str], output: Path, *, kmers: KmerModels | None
+) -> Path:
     """Test one model in a folder of its own; a test that is done is not repeated.
 
     Args:
         model: Checkpoint.
         options: Options of ``biote test`` that all models share.
         output: Folder of all.
+        kmers: K-mer models that are fitted on the model's training rows and tested beside it.
 
     Returns:
         The model's folder, with results, predictions and what every row stands for.
@@ -116,7 +146,9 @@ def test_fold_model(model: FoldModel, options: Sequence[str], output: Path) -> P
         f"--ckpt_path={model.checkpoint}",
     ]
     state = model.checkpoint.stat()
-    text = json.dumps([options, config, own, state.st_mtime_ns, state.st_size], indent=1)
+    beside = None if kmers is None else asdict(kmers)
+    asked = [options, config, own, state.st_mtime_ns, state.st_size, beside]
+    text = json.dumps(asked, indent=1)
     key = hashlib.sha256(text.encode()).hexdigest()
     request = folder / _REQUEST
     if request.is_file() and json.loads(request.read_text()).get("key") == key:
@@ -136,6 +168,14 @@ def test_fold_model(model: FoldModel, options: Sequence[str], output: Path) -> P
         )
     if tested.trainer.is_global_zero:
         write_variants(tested.datamodule, folder)
+        if kmers is not None:
+            kmer_rows(
+                tested.datamodule,
+                tested.rows[0],
+                folder,
+                checkpoint=model.checkpoint,
+                trees=kmers.trees,
+            )
         write_text_atomic(request, json.dumps({"key": key}) + "\n")
     return folder
 
@@ -217,4 +257,6 @@ def join_tests(
 def _named(frame: pl.DataFrame, model: FoldModel) -> pl.DataFrame:
     if model.seed is None:
         return frame
-    return frame.with_columns(pl.col("model") + f", seed {model.seed}")
+    seeded = pl.col("model") + f", seed {model.seed}"
+    of_fold = pl.col("model").is_in(KMER_MODELS)  # these have no weights that a seed decides
+    return frame.with_columns(pl.when(of_fold).then("model").otherwise(seeded).alias("model"))

@@ -15,6 +15,7 @@ import polars as pl
 import yaml
 
 from biote.atomic import atomic_path, write_text_atomic
+from biote.baselines.trees import LONGEST_OF_PROTEIN
 from biote.commands.comparison import tree_rows
 from biote.commands.lightning_cli import BioteCLI, RequestedRun
 from biote.commands.runs import AUTO, CHECKPOINTS
@@ -70,7 +71,9 @@ def fold_run(output: Path, fold: int, seed: int | None) -> FoldRun:
     return FoldRun(output / name, fold, seed)
 
 
-def run_fold(run: FoldRun, options: Sequence[str], *, overwrite: bool, trees: bool) -> bool:
+def run_fold(
+    run: FoldRun, options: Sequence[str], *, overwrite: bool, trees: bool, tree_kmers: int
+) -> bool:
     """Train and test a fold, or go on with it; nothing is done twice.
 
     Args:
@@ -78,6 +81,7 @@ def run_fold(run: FoldRun, options: Sequence[str], *, overwrite: bool, trees: bo
         options: Options of ``biote fit`` that all folds share.
         overwrite: Whether a fold that was run with another configuration is run anew.
         trees: Whether gradient-boosted trees are a baseline.
+        tree_kmers: Longest k-mer of proteins that these look at.
 
     Returns:
         Whether something was left to do.
@@ -88,7 +92,9 @@ def run_fold(run: FoldRun, options: Sequence[str], *, overwrite: bool, trees: bo
     """
     own = _options(run, options)
     requested = RequestedRun(own)
-    text = f"# trees: {trees}\n{requested.training_config}"
+    # The default says nothing of k-mers.
+    baseline = tree_kmers if trees and tree_kmers != LONGEST_OF_PROTEIN else trees
+    text = f"# trees: {baseline}\n{requested.training_config}"
     anew = _check_request(run, text, overwrite=overwrite)
     if (run.folder / DONE_FILE).is_file():
         logger.info("%s: done.", run.folder)
@@ -102,9 +108,9 @@ def run_fold(run: FoldRun, options: Sequence[str], *, overwrite: bool, trees: bo
     rows = compared_rows(tested)
     if trees:
         assert isinstance(tested.datamodule, LabelledDataModule)
-        tree_rows(tested.datamodule, rows[0], run.folder)
+        tree_rows(tested.datamodule, rows[0], run.folder, protein_k_max=tree_kmers)
     _test_ablations(tested)
-    _finish(run, tested, _protocol(requested.training_config, trees=trees))
+    _finish(run, tested, _protocol(requested.training_config, trees=baseline))
     return True
 
 
@@ -204,7 +210,7 @@ def _without_paths(text: str) -> str:
     return comment + yaml.safe_dump(_shared(text))
 
 
-def _protocol(training_config: str, *, trees: bool) -> str:
+def _protocol(training_config: str, *, trees: int) -> str:
     """SHA-256 over what folds and seeds of one cross-validation have in common."""
     content = _shared(training_config) | {"trees": trees}
     content.pop("seed_everything")

@@ -49,6 +49,20 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
         "tested, too",
     )
     parser.add_argument(
+        "--baselines",
+        type=bool,
+        default=True,
+        help="whether a ridge regression on k-mers is fitted on the training rows of every fold "
+        "and tested beside its model; it adds up protein and strands, so its differences are the "
+        "same for every protein",
+    )
+    parser.add_argument(
+        "--trees",
+        type=bool,
+        default=True,
+        help="whether gradient-boosted trees on k-mers are, too (needs biote[baselines])",
+    )
+    parser.add_argument(
         "--output", type=Path, default=Path("runs/jaspar"), help="folder to write to"
     )
 
@@ -63,7 +77,14 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
     Raises:
         BioteError: If something the user gave cannot be used.
     """
-    from biote.commands.fold_models import find_fold_models, join_tests, test_fold_model
+    from biote.baselines.trees import require_trees
+    from biote.commands.fold_models import (
+        KmerModels,
+        beside_one_of_each_fold,
+        find_fold_models,
+        join_tests,
+        test_fold_model,
+    )
     from biote.commands.parsing import find_shipped
     from biote.commands.specificity_rows import print_specificity, specificity_rows
     from biote.errors import ConfigError
@@ -79,7 +100,13 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
         options = ["--config", find_shipped(_CONFIG), *options]
     models = find_fold_models(arguments.crossval, arguments.folds, control=arguments.control)
     logger.info("%d checkpoints below %s.", len(models), arguments.crossval)
-    folders = [test_fold_model(model, options, arguments.output) for model in models]
+    kmers = KmerModels(ridge=arguments.baselines, trees=arguments.baselines and arguments.trees)
+    if kmers.trees:
+        require_trees()
+    folders = [
+        test_fold_model(model, options, arguments.output, kmers=beside)
+        for model, beside in zip(models, beside_one_of_each_fold(models, kmers), strict=True)
+    ]
     examples = join_tests(models, folders, arguments.output)
     specificity_rows(arguments.output, examples)
     print_specificity(arguments.output)

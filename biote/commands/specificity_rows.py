@@ -93,7 +93,8 @@ def print_specificity(folder: Path) -> None:
             f"{first['families']:,} families, {first['folds']} fold models",
             caption="±: standard error over folds; []: 95 % interval, families resampled; p: one-"
             "sided, signs of families flipped / signed ranks of proteins; Spearman with the "
-            "profile's log-odds lost",
+            "profile's log-odds lost; a ridge regression adds up protein and strands, so its ΔΔG "
+            "is of the strands alone",
         )
         grid.add_column("model, sites")
         for name in ("mean over folds", "mean over proteins", "p", "above 0", "Spearman", "within"):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from biote.molecules import Modality
+from biote.tasks.clip_metrics import HIGH, LOW
 from biote.tasks.metrics import MaskedTokenSummary
 from biote.tasks.results import ResultRow
 
@@ -64,8 +65,17 @@ def _print_metrics_as_lines(
     for model, head in models:
         table.add_column(model if head == "-" else f"{model}, {head}", justify="right")
     for metric in metrics:
-        cells = [values.get((model, head, metric), math.nan) for model, head in models]
-        table.add_row(metric, *map(_cell, cells))
+        if metric.endswith((LOW, HIGH)):
+            table.caption = "[]: 95 % interval, groups of the split resampled"
+            continue
+        cells = []
+        for model, head in models:
+            value, low, high = (
+                values.get((model, head, metric + end), math.nan) for end in ("", LOW, HIGH)
+            )
+            ends = "" if math.isnan(low) else f" \\[{low:.3f}, {high:.3f}]"
+            cells.append(_cell(value) + ends)
+        table.add_row(metric, *cells)
     console().print(table)
 
 

@@ -66,9 +66,15 @@ def _panel(axes: Axes, frame: pl.DataFrame, scores: pl.DataFrame, model: str) ->
         xlim=(-1, 1),
         xlabel="cosine",
         title=f"{model} ({', '.join(mine['head'].unique().to_list())}), {len(true):,} pairs\n"
-        f"AUROC {values['auroc']:.2f}; same genome and lengths {values[matched]:.2f}",
+        f"AUROC {_with_interval(values, 'auroc')}; same genome and lengths "
+        f"{_with_interval(values, matched)}",
     )
     axes.title.set_fontsize(9)
+
+
+def _with_interval(values: dict[str, float], metric: str) -> str:
+    low, high = (values.get(f"{metric}{end}", float("nan")) for end in ("_low", "_high"))
+    return f"{values[metric]:.2f}" + ("" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]")
 
 
 def _cosines(frame: pl.DataFrame, output: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

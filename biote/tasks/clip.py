@@ -320,6 +320,7 @@ class ClipTask(EncoderModule):
                 "genomes": batch.genomes,
                 "gene_lengths": batch.gene_lengths,
                 "protein_lengths": batch.protein_lengths,
+                "groups": batch.groups,
             }
         )
         return self.predict_step(batch, batch_idx)
@@ -344,7 +345,12 @@ class ClipTask(EncoderModule):
         cosines = self(batch).detach().float().cpu()
         targets = torch.zeros_like(cosines)
         targets[:, 0] = 1
-        return {"row_ids": batch.row_ids, "predictions": cosines, "targets": targets}
+        return {
+            "row_ids": batch.row_ids,
+            "predictions": cosines,
+            "targets": targets,
+            "partners": [partner for row in batch.partner_ids for partner in row],
+        }
 
 
 def clip_loss(genes: Tensor, proteins: Tensor, twins: Tensor, *, temperature: float) -> Tensor:

@@ -47,6 +47,26 @@ def training_sections(checkpoint: Path) -> dict[str, Any]:
     return _sections(_content(checkpoint), checkpoint)
 
 
+def training_data_state(checkpoint: Path, datamodule: str) -> dict[str, Any]:
+    """What a datamodule left in a checkpoint: fingerprint of the split, order of the rows.
+
+    Args:
+        checkpoint: File or folder that ``biote fit`` has written.
+        datamodule: Name of its class.
+
+    Raises:
+        CheckpointError: If it is none, or was trained on other data.
+    """
+    state = _content(checkpoint).get(datamodule)
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"it holds no state of a {datamodule}",
+            where=str(checkpoint),
+            mend="train it with biote fit",
+        )
+    return state
+
+
 def load_task(checkpoint: Path) -> TrainedTask:
     """Build the task of a checkpoint and load its weights.
 

@@ -122,7 +122,7 @@ def write_predictions(folder: Path, frame: pl.DataFrame) -> None:
         earlier = pl.read_parquet(path)
         same = frame.select("model", "split", "fold").unique()
         earlier = earlier.join(same, on=["model", "split", "fold"], how="anti", nulls_equal=True)
-        frame = pl.concat([earlier, frame])
+        frame = pl.concat([earlier, frame], how="diagonal")
     _write(frame, path)
 
 
@@ -134,6 +134,7 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 def prediction_frame(
     *, model: str, split: str, fold: int | None, row_ids: Sequence[str],
     targets: torch.Tensor, predictions: torch.Tensor, positions: torch.Tensor | None = None,
+    partners: Sequence[str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """Predictions as a table with one line per row and target, or per residue and target.
 
@@ -145,6 +146,8 @@ def prediction_frame(
         targets: Targets in their units, (B, C) or (B,).
         predictions: Predictions in the same units, (B, C) or (B,).
         positions: Position of every residue in its sequence, from 0, (B,); null for whole rows.
+        partners: Of rows that are compared with others, what each output is compared with, B * C
+            of them, empty where there is nothing.
     """
     rows = len(row_ids)
     predictions = predictions.reshape(rows, -1)
@@ -162,6 +165,9 @@ def prediction_frame(
         },
         schema_overrides={"output": pl.Int64},
     )
+    if partners is not None:
+        names = pl.Series("partner", [name or None for name in partners], dtype=pl.String)
+        frame.insert_column(frame.get_column_index("output") + 1, names)
     if positions is None:
         return frame
     column = pl.Series("position", positions.repeat_interleave(outputs).numpy(), dtype=pl.Int64)
@@ -283,6 +289,9 @@ class ResultsWriter(Callback):
                 predictions=torch.cat([output["predictions"] for output in outputs]),
                 positions=torch.cat([output["positions"] for output in outputs])
                 if "positions" in outputs[0]
+                else None,
+                partners=[name for output in outputs for name in output["partners"]]
+                if "partners" in outputs[0]
                 else None,
             ),
         )

@@ -45,6 +45,7 @@ SPEARMAN: Final = "Spearman with log-odds lost"
 WITHIN_SPEARMAN: Final = "Spearman within factors"
 
 _FEWEST_MUTANTS: Final = 3
+_ROUNDING_KCAL_MOL: Final = 1e-9
 _MOST_ENUMERATED: Final = 12  # families
 
 
@@ -375,6 +376,8 @@ def _paired_line(
     other = factor_means(control_ddg).select("protein", pl.col("ddg_kcal_mol").alias("control_ddg"))
     pairs = factor_means(matched).join(other, on="protein", how="inner").sort("protein")
     values = (pairs.get_column("ddg_kcal_mol") - pairs.get_column("control_ddg")).to_numpy()
+    # A model that adds up protein and strands gives two proteins the same: no ranks in rounding.
+    values = np.where(np.abs(values) < _ROUNDING_KCAL_MOL, 0.0, values)
     families = pairs.get_column("family").to_list()
     line = _Lines(
         {

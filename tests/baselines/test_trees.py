@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from biote.baselines.trees import require_trees, tree_predictions
+from biote.baselines.trees import TREES, require_trees, tree_predictions, trees_name
 from biote.errors import ConfigError
 from biote.molecules import Molecule
 
@@ -40,6 +40,22 @@ def test_trees_learn_from_both_halves() -> None:
     np.testing.assert_allclose(scores.sum(axis=1), 1)
     assert (scores[:, 1] == 0).all()
     assert ((scores.argmax(axis=1) == 2) == (truth[:, 0] > -12)).mean() > 0.9
+
+
+def test_longer_kmers_are_seen_where_they_are_asked_for() -> None:
+    # Every protein has the same residues and the same pairs of them around it; triples tell.
+    one, other = "WKWRKKRRWRWKK", "WRWKKRRKWKWRR"
+    train: list[tuple[tuple[str, Molecule], ...]] = [
+        (("A" * (i % 7) + (one if i % 2 else other), Molecule.PROTEIN), ("ACGT", Molecule.DNA))
+        for i in range(120)
+    ]
+    targets = np.array([[float(i % 2)] for i in range(120)])
+    assert trees_name(2) == TREES
+    assert trees_name(3) != TREES
+    found = tree_predictions(
+        train, targets, train[:10], kind="regression", n_classes=1, protein_k_max=3
+    )
+    np.testing.assert_allclose(found[:, 0], targets[:10, 0], atol=0.05)
 
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from biote.baselines.trees import TREES
+from biote.baselines.trivial import RIDGE, trivial_baselines
+from biote.batch import PackedBatch
 from biote.cli import main
 from biote.commands.binding_model import BindingModel
 from biote.commands.site_scan import placed_logo, read_protein, read_site, scan_matrix, scan_site
 from biote.datamodules import PronabDataModule
-from biote.datamodules.groups import Parts
+from biote.datamodules.groups import GroupEncoder, Parts
 from biote.datamodules.jaspar.database import read_database
 from biote.datamodules.jaspar.profiles import Profile
+from biote.datamodules.packing import pack
 from biote.errors import DataError
 from biote.molecules import Molecule, reverse_complement
 from biote.report.scan import scan_figure
@@ -23,7 +28,7 @@ from biote.synthetic.dataset import write_all
 from biote.synthetic.recognition import best_site, binding_energy, find_recognition_residues
 from biote.tasks.loading import load_task
 from biote.tasks.regression import RegressionTask
-from biote.tasks.specificity import FACTOR_MEAN, MATCHED
+from biote.tasks.specificity import FACTOR_MEAN, MATCHED, MINUS_CONTROL
 
 ENCODER = '{"width": 16, "layers": 1, "heads": 2, "context": 1024}'
 
@@ -64,12 +69,16 @@ def test_fold_models_are_tested_and_joined(
     assert main(options) == 0
     assert "matched - shuffled" in capsys.readouterr().out
     table = pl.read_parquet(tmp_path / "specificity.parquet")
-    mean = table.filter(
+    of_matched = table.filter(
         pl.col("statistic") == FACTOR_MEAN, pl.col("control") == MATCHED, pl.col("stratum") == "all"
-    ).row(0, named=True)
+    )
+    assert of_matched["model"].to_list() == ["random encoder", RIDGE, TREES]
+    mean = of_matched.row(0, named=True)
     assert mean["folds"] == 2
     # The same number from the predictions, by hand.
-    predictions = pl.read_parquet(tmp_path / "predictions.parquet")
+    predictions = pl.read_parquet(tmp_path / "predictions.parquet").filter(
+        pl.col("model") == "random encoder"
+    )
     variants = pl.read_parquet(tmp_path / "variants.parquet")
     of = {(f, r): p for f, r, p in predictions.select("fold", "row_id", "prediction").iter_rows()}
     differences: dict[str, list[float]] = {}
@@ -81,15 +90,78 @@ def test_fold_models_are_tested_and_joined(
     expected = np.mean([np.mean(of_protein) for of_protein in differences.values()])
     assert mean["value"] == pytest.approx(expected)
     results = pl.read_parquet(tmp_path / "results.parquet")
-    row = results.filter(pl.col("metric") == "ddg_mean_p0.1").row(0, named=True)
+    rows = results.filter(pl.col("metric") == "ddg_mean_p0.1")
+    assert set(rows["model"]) == {"random encoder", RIDGE, TREES}
+    row = rows.filter(pl.col("model") == "random encoder").row(0, named=True)
     assert (row["value"], row["unit"], row["fold"]) == (mean["value"], "kcal/mol", None)
     assert (tmp_path / "specificity.png").stat().st_size > 10_000
     # What is done is not done again; another request is.
     written = (tmp_path / "fold-0" / "predictions.parquet").stat().st_mtime_ns
     assert main(options) == 0
     assert (tmp_path / "fold-0" / "predictions.parquet").stat().st_mtime_ns == written
-    assert main([*options, "--data.mutants", "2"]) == 0
+    assert main([*options, "--data.mutants", "2", "--trees", "false"]) == 0
     assert (tmp_path / "fold-0" / "predictions.parquet").stat().st_mtime_ns > written
+
+
+def test_kmer_models_are_fitted_on_the_training_rows_of_each_fold(
+    data: Path, crossval: Path, tmp_path: Path
+) -> None:
+    options = ["--trees", "false", "--output", str(tmp_path), *common(data)]
+    assert main(["specificity", "--crossval", str(crossval), *options]) == 0
+    predictions = pl.read_parquet(tmp_path / "predictions.parquet")
+    assert set(predictions["model"]) == {"random encoder", RIDGE}
+    variants = pl.read_parquet(tmp_path / "variants.parquet")
+    database = read_database(data / "jaspar")
+    sites: list[tuple[tuple[str, Molecule], ...]] = [
+        (
+            (database.proteins[protein].sequence, Molecule.PROTEIN),
+            (site, Molecule.DNA),
+            (reverse_complement(site), Molecule.DNA),
+        )
+        for protein, site in variants.select("bound_protein", "site").iter_rows()
+    ]
+    for fold in range(2):
+        trained = PronabDataModule(
+            data, "character", batch_size=16, fold=fold, fold_file=crossval / "folds.parquet",
+            folds=3,
+        ).rows("train")  # fmt: skip
+        expected = trivial_baselines(
+            [row.parts for row in trained],
+            np.array([row.target for row in trained]),
+            sites,
+            train_groups=[row.group for row in trained],
+            kind="regression",
+            n_classes=1,
+        )[RIDGE]
+        own = predictions.filter((pl.col("model") == RIDGE) & (pl.col("fold") == fold))
+        given = variants.join(own, on="row_id", maintain_order="left")["prediction"]
+        np.testing.assert_allclose(given.to_numpy(), expected[:, 0], atol=1e-5)
+    # It adds up protein and strands: a protein of another family changes nothing.
+    table = pl.read_parquet(tmp_path / "specificity.parquet")
+    paired = table.filter(
+        (pl.col("model") == RIDGE)
+        & (pl.col("control") == "other_family")
+        & (pl.col("statistic") == MINUS_CONTROL)
+    )
+    assert paired["value"].to_list() == [0.0]
+    assert paired["p_wilcoxon"].to_list() == [1.0]
+
+
+def test_kmer_models_need_the_rows_that_the_model_was_trained_on(
+    data: Path, crossval: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(crossval / "fold-0" / "checkpoints" / "best.ckpt", weights_only=False)
+    content["PronabDataModule"]["split"] = "another"
+    moved = tmp_path / "other" / "fold-0" / "checkpoints" / "best.ckpt"
+    moved.parent.mkdir(parents=True)
+    torch.save(content, moved)
+    command = ["specificity", "--crossval", str(tmp_path / "other"), *common(data)]
+    assert main([*command, "--output", str(tmp_path / "a")]) == 2
+    assert "trained on another split of the data" in capsys.readouterr().err
+    options = ["--output", str(tmp_path / "b"), "--baselines", "false"]
+    assert main([*command, *options]) == 0
+    table = pl.read_parquet(tmp_path / "b" / "specificity.parquet")
+    assert set(table["model"]) == {"random encoder"}
 
 
 def test_predictions_are_in_the_units_of_the_training_data(
@@ -127,6 +199,19 @@ def test_predictions_are_in_the_units_of_the_training_data(
     ]
     alone = BindingModel(checkpoint).delta_g_kcal_mol(rows)
     np.testing.assert_allclose(alone, shown.get_column("prediction").to_numpy(), atol=1e-4)
+    # REFERENCE 6, 11: and by hand from the trained weights, with the 1024 / D of the training.
+    weights = torch.load(checkpoint, weights_only=False)["state_dict"]
+    groups = GroupEncoder(trained.tokenizer, context=1024)
+    assert task.encoder is not None
+    by_hand = []
+    for row in rows:
+        ids, codes = groups.group(row, row="row")
+        with torch.no_grad():
+            state = task.encoder(PackedBatch(**pack([ids], [codes])))[0]  # (D,)
+        output = weights["head.readout.weight"] @ state + weights["head.readout.bias"]
+        scaled = output * 1024 / len(state)
+        by_hand.append(float(scaled * weights["target_std"] + weights["target_mean"]))
+    np.testing.assert_allclose(alone, by_hand, atol=1e-4)
 
 
 def test_another_head_or_an_untrained_model_is_refused(

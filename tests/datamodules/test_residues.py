@@ -11,6 +11,7 @@ import lmdb
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.contacts import ContactsDataModule
@@ -234,6 +235,40 @@ def test_contacts_are_within_or_at_the_threshold(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows["b"].labels, [[1, 1, 1], [1, 1, 0], [0, 0, 0]])
     assert [molecule for _, molecule in rows["a"].parts] == ["protein", "RNA"]
     assert rows["a"].parts[1][0] == "ACGT"
+
+
+@pytest.mark.parametrize("tokenizer", ["character", "mixed_bpe.model"])
+def test_unknown_and_rare_residues_of_a_complex_shift_no_label(
+    tmp_path: Path, request: pytest.FixtureRequest, tokenizer: str
+) -> None:
+    # REFERENCE 6, 13: dropped from the stream, they would move every label after them.
+    proteins = ["MXKVXXULWBAKVXL", "XXMKVZOJAAKLVX"]
+    contacts(tmp_path, protein=proteins, distance=[list(range(len(p))) for p in proteins])
+    if tokenizer != "character":
+        real: Path = request.getfixturevalue("real_data")
+        tokenizer = str(real / "tokenizers" / tokenizer)
+    data = ContactsDataModule(
+        tmp_path / "contacts.parquet", tokenizer, batch_size=1, fold=0, folds=2,
+        fold_file=tmp_path / "folds.parquet", validation="none", thresholds=[float(i) for i in
+        range(1, 15)],
+    )  # fmt: skip
+    rows = [row for split in ("train", "test") for row in data.residue_rows(split)]
+    assert [len(row.labels) for row in rows] == [len(row.parts[0][0]) for row in rows]
+    for loader in (data.train_dataloader(), data.test_dataloader()):
+        for batch in loader:
+            (row,) = (row for row in rows if row.id == batch.row_ids[0])
+            sequence, molecule = row.parts[0]
+            assert sequence == proteins["ab".index(row.id)].replace("J", "X")
+            # Label c of residue i says whether i <= c + 1: as many zeros as residues before.
+            zeros = (batch.residue_labels == 0).sum(1).tolist()
+            assert zeros == [max(0, min(i, 15) - 1) for i in range(len(sequence))]
+            places = data.tokens_of(row)
+            assert places.tolist() == sorted(places.tolist())
+            ids = batch.ids[torch.from_numpy(np.unique(places))].tolist()
+            letters = data.tokenizer.decode(ids, molecule)
+            assert len(np.unique(places)) == len(sequence) or tokenizer != "character"
+            if tokenizer == "character":
+                assert letters == sequence
 
 
 def test_changed_labels_make_other_data(tmp_path: Path) -> None:

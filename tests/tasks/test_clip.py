@@ -14,7 +14,7 @@ from lightning import Trainer
 from torch import Tensor
 
 from biote.cli import main
-from biote.contrastive_batch import Side
+from biote.contrastive_batch import Negatives, Side
 from biote.datamodules.clip.datamodule import ClipDataModule
 from biote.errors import CheckpointError, ConfigError, DataError
 from biote.modules.config import EncoderConfig
@@ -149,7 +149,7 @@ def test_states_are_the_encoders_and_computed_once(table: Path, tmp_path: Path) 
     assert states().computed == 0
     assert states(weights="b").computed == source.number
     assert states(pooling="mean").computed == source.number
-    # By hand: every window of a gene by itself.
+    # REFERENCE 6, 7: by hand, every window of a gene by itself.
     means = states(pooling="mean").states
     for number in (0, 7, 151):
         firsts, everything = [], []
@@ -255,4 +255,26 @@ def test_fit_and_test_give_rows_predictions_and_a_picture(table: Path, tmp_path:
         assert float(true["prediction"].to_numpy().mean()) == pytest.approx(
             stored["value"][0], abs=1e-5
         )
+    # Every prediction names the pair whose protein the gene was compared with.
+    genome = {f"p{i}": i % 4 for i in range(400)}
+    kinds = ["true", *Negatives]
+    for row, output, partner in predictions.select("row_id", "output", "partner").iter_rows():
+        if kinds[output] == "true":
+            assert partner == row
+        elif partner is not None:
+            assert partner != row
+            assert "genome" not in kinds[output] or genome[partner] == genome[row]
+    named = predictions.filter(pl.col("partner").is_not_null())
+    assert named["prediction"].is_not_nan().all()
+    assert predictions.filter(pl.col("partner").is_null())["prediction"].is_nan().all()
+    # An interval stands beside each score.
+    for metric in ("auroc", "ranked_above", "recall_at_10_gene_to_protein"):
+        for model in models:
+            low, value, high = (
+                results.filter((pl.col("model") == model) & (pl.col("metric") == metric + end))[
+                    "value"
+                ].item()
+                for end in ("_low", "", "_high")
+            )
+            assert low <= value <= high
     assert (run / "cosines.png").stat().st_size > 10_000

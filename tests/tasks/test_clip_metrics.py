@@ -7,8 +7,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
+from biote.contrastive_batch import Negatives
 from biote.tasks.clip import clip_loss
-from biote.tasks.clip_metrics import HeldOutPairs, clip_scores
+from biote.tasks.clip_metrics import HeldOutPairs, _compare, clip_scores
 
 
 def make(n: int, *, noise: float, seed: int = 0) -> HeldOutPairs:
@@ -30,6 +31,7 @@ def make(n: int, *, noise: float, seed: int = 0) -> HeldOutPairs:
         genomes=torch.randint(0, 3, (n,), generator=generator),
         gene_lengths=3 * lengths,
         protein_lengths=lengths,
+        groups=twins // 2,
     )
 
 
@@ -109,6 +111,64 @@ def test_random_features_are_at_chance() -> None:
     assert abs(found["auroc"] - 0.5) < 0.05
     assert abs(found["recall_at_100_gene_to_protein"] - 0.25) < 0.07
     assert found["chance_at_100_gene_to_protein"] == pytest.approx(100 / 399, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["", "_within_genome_length_matched"])
+def test_the_influence_of_a_pair_is_what_one_more_of_it_would_change(kind: str) -> None:
+    pairs = make(150, noise=1.5)
+    base = values(pairs)[f"auroc{kind}"]
+    negatives = Negatives.ANY if not kind else Negatives(kind[1:])
+    found = _compare(pairs, (pairs.genes * pairs.proteins).sum(1), reverse=False)
+    influence = found.influence[negatives]
+    assert float(influence.sum()) == pytest.approx(0, abs=1e-9)
+    moved = []
+    for i in range(0, 150, 10):
+        # Twice the same pair: the copy is a twin, so no negative of its original.
+        more = pairs.take(torch.tensor([*range(150), i]))
+        moved.append(values(more)[f"auroc{kind}"] - base)
+    expected = influence[::10].numpy()
+    assert np.abs(np.array(moved) - expected).max() < 0.06 * np.abs(expected).max()
+
+
+def test_intervals_are_those_of_a_bootstrap_over_whole_groups() -> None:
+    pairs = make(90, noise=1.5)
+    pairs = HeldOutPairs(**{**vars(pairs), "groups": torch.arange(90) // 3})
+    found = values(pairs)
+    rng = np.random.default_rng(1)
+    replicates: dict[str, list[float]] = {"auroc": [], "auroc_within_genome": []}
+    for _ in range(300):
+        drawn = rng.integers(0, 30, 30)
+        rows = torch.from_numpy((3 * drawn[:, None] + np.arange(3)).ravel())
+        taken = pairs.take(rows)
+        again = _compare(taken, (taken.genes * taken.proteins).sum(1), reverse=False).auroc
+        replicates["auroc"].append(again[Negatives.ANY])
+        replicates["auroc_within_genome"].append(again[Negatives.WITHIN_GENOME])
+    for name, numbers in replicates.items():
+        low, high = np.quantile(numbers, [0.025, 0.975])
+        width = high - low
+        assert found[f"{name}_low"] == pytest.approx(low, abs=0.2 * width)
+        assert found[f"{name}_high"] == pytest.approx(high, abs=0.2 * width)
+        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+    # Of single pairs, a recall is a share of independent hits.
+    single = HeldOutPairs(**{**vars(pairs), "groups": torch.arange(90)})
+    recall = values(single)["recall_at_10_gene_to_protein"]
+    half = 1.96 * (recall * (1 - recall) / 90) ** 0.5
+    ends = [values(single)[f"recall_at_10_gene_to_protein_{end}"] for end in ("low", "high")]
+    assert ends == pytest.approx([recall - half, recall + half], abs=0.35 * half)
+
+
+def test_one_group_gives_no_interval_and_relatives_a_wider_one() -> None:
+    pairs = make(120, noise=1.0)
+    # Four copies of thirty pairs: no more evidence than thirty.
+    copies = pairs.take(torch.arange(120) % 30)
+    single = values(HeldOutPairs(**{**vars(copies), "groups": torch.arange(120)}))
+    whole = values(HeldOutPairs(**{**vars(copies), "groups": torch.arange(120) % 30}))
+    for name in ("auroc", "ranked_above", "recall_at_1_gene_to_protein"):
+        wide, narrow = (v[f"{name}_high"] - v[f"{name}_low"] for v in (whole, single))
+        assert wide > 1.5 * narrow
+    one = values(HeldOutPairs(**{**vars(pairs), "groups": torch.zeros(120)}))
+    assert np.isnan(one["auroc_low"])
+    assert np.isnan(one["recall_at_1_gene_to_protein_high"])
 
 
 def plain_loss(genes: Tensor, proteins: Tensor) -> float:

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -277,6 +278,44 @@ def test_trimmed_proteins_lose_the_labels_of_their_end(make: Make) -> None:
             assert (data.tokens_of(row)[kept:] == NO_TOKEN).all()
     assert trimmed > 0
     assert data.unscored_residues("test") == trimmed
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_neighbours_in_a_batch_change_no_prediction(
+    kind: str, tiny: EncoderConfig, make_trainer: MakeTrainer, make: Make
+) -> None:
+    # REFERENCE 6, 7 and 8: nothing is padded, and rows do not see each other.
+    data, alone = make(kind), make(kind, batch_size=1)
+    model = task(tiny, data)
+    make_trainer(max_epochs=1).fit(model, datamodule=data)
+    model.eval()
+    with torch.no_grad():
+        together = torch.cat([model(batch) for batch in data.test_dataloader()])
+        single = torch.cat([model(batch) for batch in alone.test_dataloader()])
+    torch.testing.assert_close(together, single, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_contact_model_is_not_the_last_one(
+    tiny: EncoderConfig, make_trainer: MakeTrainer, make: Make, tmp_path: Path
+) -> None:
+    # REFERENCE 6, 5: best weights that were kept by reference are the last ones.
+    data = make("binary")
+    seen: list[tuple[float, torch.Tensor]] = []
+
+    class Watch(Callback):
+        def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+            if not trainer.sanity_checking:
+                score = float(trainer.callback_metrics["val_auroc"])
+                seen.append((score, pl_module.head.readout.weight.detach().clone()))
+
+    best = ModelCheckpoint(tmp_path / "best", filename="best", monitor="val_auroc", mode="min")
+    make_trainer(Watch(), best, max_epochs=4).fit(task(tiny, data), datamodule=data)
+    wanted = min(range(len(seen)), key=lambda i: seen[i][0])  # while training makes it better
+    assert wanted != len(seen) - 1
+    content = torch.load(tmp_path / "best" / "best.ckpt", weights_only=False)
+    stored = content["state_dict"]["head.readout.weight"]
+    assert torch.equal(stored, seen[wanted][1])
+    assert not torch.equal(stored, seen[-1][1])
 
 
 def test_labels_of_another_kind_are_refused(

@@ -26,7 +26,7 @@ from biote.contrastive_batch import ContrastiveBatch, Negatives, Side
 from biote.datamodules.base import existing_file
 from biote.datamodules.clip.negatives import draw_others
 from biote.datamodules.clip.sequences import PairSequences
-from biote.datamodules.clip.splitting import PairSplit, pair_groups, split_pairs
+from biote.datamodules.clip.splitting import PairSplit, SplitPairs, pair_groups, split_pairs
 from biote.datamodules.clip.table import PairColumns, read_columns
 from biote.datamodules.resume import refuse_other_settings
 from biote.datamodules.sampler import key, permute
@@ -175,11 +175,16 @@ class ClipDataModule(LightningDataModule):
             digest.update(repr((pair, genes[gene], proteins[protein])).encode())
         return digest.hexdigest()
 
-    @cached_property
+    @property
     def trained(self) -> npt.NDArray[np.bool_]:
         """Whether each pair is trained on, (N,)."""
+        return self.sides.trained
+
+    @cached_property
+    def sides(self) -> SplitPairs:
+        """Which pairs are trained on, and the groups that stay on one side."""
         by = {"cluster": f" above {self._similar_above}", "column": f" {self._group_column}"}
-        trained = split_pairs(
+        sides = split_pairs(
             self.columns,
             lambda: pair_groups(self.columns, self._split, similar_above=self._similar_above),
             rule=f"{self._split}{by.get(self._split, '')}, {self._train_fraction} to train",
@@ -190,11 +195,11 @@ class ClipDataModule(LightningDataModule):
         )
         logger.info(
             "Gene-protein pairs: %d train, %d test (%s).",
-            trained.sum(),
-            (~trained).sum(),
+            sides.trained.sum(),
+            (~sides.trained).sum(),
             self._split,
         )
-        return trained
+        return sides
 
     @cached_property
     def partners(self) -> Int64s:
@@ -243,7 +248,9 @@ class ClipDataModule(LightningDataModule):
             seed=self.seed,
             steps_done=lambda: trainer.global_step if trainer else 0,
         )
-        return self._loader(_PairBatches(self.columns, self.partners, trained, None), steps)
+        return self._loader(
+            _PairBatches(self.columns, self.sides.groups, self.partners, trained, None), steps
+        )
 
     def test_dataloader(self) -> DataLoader[ContrastiveBatch]:
         tested = np.flatnonzero(~self.trained)
@@ -257,7 +264,7 @@ class ClipDataModule(LightningDataModule):
             protein_lengths=columns.protein_lengths[partner],
             seed=self._split_seed,
         )
-        batches = _PairBatches(columns, self.partners, tested, others)
+        batches = _PairBatches(columns, self.sides.groups, self.partners, tested, others)
         starts = range(0, len(tested), self._batch_size)
         chunks = [range(s, min(s + self._batch_size, len(tested))) for s in starts]
         return self._loader(batches, [np.array(chunk, np.int64) for chunk in chunks])
@@ -324,9 +331,15 @@ class _PairBatches(Dataset[ContrastiveBatch]):
     """Builds batches; its keys are positions among some of the pairs."""
 
     def __init__(
-        self, columns: PairColumns, partners: Int64s, pairs: Int64s, others: Int64s | None
+        self,
+        columns: PairColumns,
+        groups: Int64s,
+        partners: Int64s,
+        pairs: Int64s,
+        others: Int64s | None,
     ) -> None:
         self._columns = columns
+        self._groups = groups
         self._partners = partners
         self._pairs = pairs
         self._others = others
@@ -335,12 +348,12 @@ class _PairBatches(Dataset[ContrastiveBatch]):
         columns = self._columns
         pairs = self._pairs[places]
         proteins_of = self._partners[pairs]
-        others = np.zeros((len(pairs), 0), np.int64)
+        drawn = np.zeros((len(pairs), 0), np.int64)
         if self._others is not None:
             drawn = self._others[places]  # (B, K)
-            found = columns.proteins[self._partners[self._pairs[drawn]]]
-            others = np.where(drawn >= 0, found, -1)
-            assert others.shape[1] == len(Negatives)
+            assert drawn.shape[1] == len(Negatives)
+        others_of = np.where(drawn >= 0, self._partners[self._pairs[drawn]], -1)
+        others = np.where(drawn >= 0, columns.proteins[others_of], -1)
         return ContrastiveBatch(
             genes=torch.from_numpy(columns.genes[pairs]),
             proteins=torch.from_numpy(columns.proteins[proteins_of]),
@@ -349,5 +362,10 @@ class _PairBatches(Dataset[ContrastiveBatch]):
             gene_lengths=torch.from_numpy(columns.gene_lengths[proteins_of]),
             protein_lengths=torch.from_numpy(columns.protein_lengths[proteins_of]),
             others=torch.from_numpy(others),
+            groups=torch.from_numpy(self._groups[pairs]),
             row_ids=tuple(columns.ids[i] for i in pairs.tolist()),
+            partner_ids=tuple(
+                tuple("" if i < 0 else columns.ids[i] for i in (own, *row))
+                for own, row in zip(proteins_of.tolist(), others_of.tolist(), strict=True)
+            ),
         )

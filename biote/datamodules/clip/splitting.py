@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -118,6 +119,17 @@ def _loci(columns: PairColumns) -> list[int]:
     return linked(len(columns.loci), links)
 
 
+@dataclass(frozen=True)
+class SplitPairs:
+    """N pairs on two sides."""
+
+    trained: npt.NDArray[np.bool_]
+    """Whether each pair is trained on, (N,)."""
+
+    groups: npt.NDArray[np.int64]
+    """Number of the group that stays on one side, (N,)."""
+
+
 def split_pairs(
     columns: PairColumns,
     make_groups: Callable[[], list[str]],
@@ -127,7 +139,7 @@ def split_pairs(
     seed: int,
     fingerprint: str,
     path: Path,
-) -> npt.NDArray[np.bool_]:
+) -> SplitPairs:
     """Decide which pairs are trained on by a split file, which is made if it is not there.
 
     Args:
@@ -141,7 +153,7 @@ def split_pairs(
         path: Split file, in the format of fold files: fold 0 is tested, fold 1 trained on.
 
     Returns:
-        Whether each pair is trained on, (N,).
+        Sides and groups.
 
     Raises:
         ConfigError: If the file was made with another seed.
@@ -191,6 +203,8 @@ def split_pairs(
         Counter(assignment.groups).most_common(1)[0][1],
     )
     fold_of = assignment.fold_of
+    group_of = dict(zip(assignment.row_ids, assignment.groups, strict=True))
+    _, groups_in_order = np.unique([group_of[row] for row in columns.ids], return_inverse=True)
     trained = np.array([fold_of[row] == TRAIN for row in columns.ids])
     refuse_shared_sequences(columns, trained)
     for name, number in (("train", trained.sum()), ("test", (~trained).sum())):
@@ -198,7 +212,7 @@ def split_pairs(
             raise DataError(
                 f"{number} {name} pairs", where=str(columns.path), mend="at least 2 are needed"
             )
-    return trained
+    return SplitPairs(trained, groups_in_order.astype(np.int64))
 
 
 def choose_groups(groups: Sequence[str], train_fraction: float, *, seed: int) -> list[bool]:

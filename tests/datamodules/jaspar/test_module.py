@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from biote.datamodules.jaspar import JasparDataModule
 from biote.datamodules.jaspar.database import read_database
@@ -138,6 +139,37 @@ def test_rows_are_consensus_mutants_and_controls(folder: Path) -> None:
             f.filter(pl.col("protein") == protein).get_column("site") for f in (mutants, other)
         ]
         assert sites[0].to_list() == sites[1].to_list()
+
+
+def test_trimming_leaves_every_mutant_another_input_than_its_consensus(folder: Path) -> None:
+    # REFERENCE 6, 3 and 4: cut from the right, all of them would be one input.
+    data = module(folder, probabilities=(0.05, 0.5), context=24)
+    data.setup("test")
+    tokenizer = data.tokenizer
+    groups: dict[str, list[int]] = {}
+    for batch in data.test_dataloader():
+        assert max(batch.lengths) <= 24
+        ids = torch.split(batch.ids, list(batch.lengths))
+        groups |= {row: of.tolist() for row, of in zip(batch.row_ids, ids, strict=True)}
+    for line in data.variants.frame().iter_rows(named=True):
+        found, site = groups[line["row_id"]], line["site"]
+        strands = [
+            [
+                tokenizer.tag_id(Molecule.DNA),
+                *tokenizer.encode_ids(strand, Molecule.DNA, record="").tolist(),
+                tokenizer.eos_id(Molecule.DNA.modality),
+            ]
+            for strand in (site, reverse_complement(site))
+        ]
+        assert found[-len(strands[0]) * 2 :] == [*strands[0], *strands[1]]
+        assert len(found) == 24  # the protein of 20 residues has lost its end
+        if line["probability"] is not None:
+            assert found != groups[line["reference_id"]]
+    of_site = (
+        data.variants.frame().drop_nulls("probability").group_by("reference_id", "probability")
+    )
+    for _, mutants in of_site:
+        assert mutants.get_column("site").n_unique() == mutants.height
 
 
 def test_mutants_do_not_depend_on_which_factors_are_there(folder: Path) -> None:
