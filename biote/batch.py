@@ -10,7 +10,7 @@ each begins.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,6 +51,21 @@ class PackedBatch:
     def first_tokens(self) -> Tensor:
         """Index of the first token of every group, (B,)."""
         return self.cu_seqlens[:-1].long()
+
+    def groups(self) -> Iterator[PackedBatch]:
+        """Every group as a batch of its own."""
+        first = 0
+        for length in self.lengths:
+            tokens = slice(first, first + length)
+            cu_seqlens = self.cu_seqlens.new_tensor([0, length])
+            yield PackedBatch(
+                ids=self.ids[tokens],
+                cu_seqlens=cu_seqlens,
+                positions=self.positions[tokens],
+                molecules=self.molecules[tokens],
+                lengths=(length,),
+            )
+            first += length
 
     def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
         changes: dict[str, Any] = {

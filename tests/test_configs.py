@@ -18,6 +18,7 @@ CONFIGS = sorted(path.relative_to(shipped_configs()) for path in shipped_configs
 COMPLETE = [path for path in CONFIGS if path.parent.name in ("", "demo", "benchmark")]
 EVALUATE_ONLY = {"jaspar", "jaspar_quick"}
 BASE_OF = {
+    "attention_probe": "benchmark/attention_probe.yaml",
     "shared_map": "benchmark/clip.yaml",
     "two_maps": "benchmark/clip.yaml",
 }

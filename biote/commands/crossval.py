@@ -6,6 +6,7 @@ on with what was interrupted; on a cluster, ``--folds 3`` is one job of many.
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
     folds = _chosen(arguments.folds, count)
     output = arguments.output or Path(config.trainer.default_root_dir).parent / "crossval"
     seeds: list[int | None] = list(arguments.seeds or [None])
-    trees = arguments.trees and bool(config.baselines)
+    trees = arguments.trees and bool(config.baselines) and _predicts_rows(config.data.class_path)
     if trees and not arguments.join:
         require_trees()
     if not arguments.join:
@@ -140,6 +141,17 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
         logger.info("Not joined yet, to be done: %s.", names)
         return
     join_folds(output, [done[f, s] for f in wanted for s in seeds], name=output.resolve().name)
+
+
+def _predicts_rows(data_class: str) -> bool:
+    """Whether a datamodule has a number or a class for every row, which trees can predict.
+
+    Args:
+        data_class: Path of the class.
+    """
+    module, _, name = data_class.rpartition(".")
+    kind = getattr(getattr(importlib.import_module(module), name), "target_kind", None)
+    return kind in ("regression", "classification")
 
 
 def _chosen(text: str, count: int) -> list[int]:

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "splits": "Make folds without similar proteins on two sides, check and draw them",
     "suite": "Fine-tune and test an encoder on all tasks of GUE, TAPE or ProteinGLUE",
     "crossval": "Train and test every fold of a benchmark and join their results",
+    "probe": "Compare what attention maps of encoders know of contacts",
     "specificity": "Test the fold models of a cross-validation on JASPAR and join their results",
     "scan": "Predict every single substitution of a binding site, as a table and a picture",
     "table": "Put the results of several runs into one table, also as Markdown",
@@ -52,6 +53,9 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     },
     "mup": {
         "check": "Check that activations keep their size when the model is made wider",
+    },
+    "probe": {
+        "compare": "Tuned encoders minus the base encoder, on the same folds and seeds",
     },
     "splits": {
         "make": "Deal proteins, or clusters of similar ones, into folds and write the fold file",

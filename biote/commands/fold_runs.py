@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 ROWS_FILE: Final = "rows.parquet"
 DONE_FILE: Final = "crossval.json"
-_REQUEST: Final = "requested.yaml"
+REQUEST_FILE: Final = "requested.yaml"
 _FOLDER: Final = re.compile(r"fold-(\d+)(?:-seed-(\d+))?")
 _FORMAT: Final = 1
 
@@ -57,6 +57,9 @@ class DoneFold:
 
     folds: int
     """Number of folds the rows are dealt into."""
+
+    outputs: tuple[str, ...] = ()
+    """What each output is called, where outputs have names."""
 
 
 def fold_run(output: Path, fold: int, seed: int | None) -> FoldRun:
@@ -142,6 +145,7 @@ def done_folds(output: Path) -> list[DoneFold]:
                     protocol=content["protocol"],
                     target_kind=content["target_kind"],
                     folds=content["folds"],
+                    outputs=tuple(content.get("outputs", ())),
                 )
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -177,7 +181,7 @@ def _seed_text(run: FoldRun) -> str:
 
 def _check_request(run: FoldRun, text: str, *, overwrite: bool) -> bool:
     """Write down what a fold is run with; whether an earlier run of it is to be replaced."""
-    request = run.folder / _REQUEST
+    request = run.folder / REQUEST_FILE
     earlier = request.read_text() if request.is_file() else None
     if earlier is not None and _without_paths(earlier) == _without_paths(text):
         return False
@@ -196,8 +200,12 @@ def _check_request(run: FoldRun, text: str, *, overwrite: bool) -> bool:
     return started
 
 
-def _shared(text: str) -> dict[str, Any]:
-    """A training configuration without the paths of its run."""
+def shared_settings(text: str) -> dict[str, Any]:
+    """A training configuration without the paths of its run.
+
+    Args:
+        text: What a fold was requested with, as YAML.
+    """
     content: dict[str, Any] = yaml.safe_load(text)
     content["trainer"].pop("default_root_dir")
     for name in ("checkpoint", "last_checkpoint"):
@@ -207,12 +215,12 @@ def _shared(text: str) -> dict[str, Any]:
 
 def _without_paths(text: str) -> str:
     comment = text.partition("\n")[0] if text.startswith("#") else ""
-    return comment + yaml.safe_dump(_shared(text))
+    return comment + yaml.safe_dump(shared_settings(text))
 
 
 def _protocol(training_config: str, *, trees: int) -> str:
     """SHA-256 over what folds and seeds of one cross-validation have in common."""
-    content = _shared(training_config) | {"trees": trees}
+    content = shared_settings(training_config) | {"trees": trees}
     content.pop("seed_everything")
     data, model = content["data"]["init_args"], content["model"]["init_args"]
     for name in ("fold", "seed", "fold_file", "root", "num_workers"):
@@ -248,6 +256,7 @@ def _finish(run: FoldRun, tested: BioteCLI, protocol: str) -> None:
         "folds": tested.config["test"].data.init_args.folds,
         "protocol": protocol,
         "target_kind": data.target_kind,
+        "outputs": list(getattr(data, "output_names", ())),
     }
     write_text_atomic(run.folder / DONE_FILE, json.dumps(content, indent=2) + "\n")
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from biote.atomic import atomic_path
 from biote.commands.fold_runs import ROWS_FILE, DoneFold
-from biote.commands.tables import console
+from biote.commands.tables import MOST_COLUMNS, console
 from biote.errors import DataError
 from biote.tasks.fold_table import (
     ALL_ROWS,
@@ -110,15 +110,40 @@ def _predictions(done: DoneFold, results: pl.DataFrame, facts: pl.DataFrame) -> 
         .join(heads, on="model", how="left")
         .join(mine.drop("split", "fold", "seed"), on="row_id", how="inner")
     )
-    counts = joined.group_by("model", "split").len().get_column("len")
-    outputs = frame.get_column("output").n_unique()
-    if joined.height != frame.height or (counts != mine.height * outputs).any():
+    if joined.height != frame.height or not _of_all_rows(joined, mine.height):
         raise DataError(
             "its predictions are not those of all rows of the fold",
             where=str(path),
             mend="delete the folder and run the fold again",
         )
     return joined
+
+
+def _of_all_rows(predictions: pl.DataFrame, rows: int) -> bool:
+    """Whether every model predicted for each of the rows once, or for each residue of them once.
+
+    Args:
+        predictions: Predictions of one fold.
+        rows: Number of its rows.
+    """
+    outputs = predictions.get_column("output").n_unique()
+    of_model = predictions.group_by("model", "split")
+    if "position" not in predictions.columns:
+        return bool((of_model.len().get_column("len") == rows * outputs).all())
+    residues = predictions.select("row_id", "position").n_unique()
+    counts = of_model.agg(
+        pl.len(),
+        pl.col("row_id").n_unique().alias("rows"),
+        pl.struct("row_id", "position", "output").n_unique().alias("distinct"),
+    )
+    whole = residues * outputs
+    return bool(
+        counts.select(
+            (
+                (pl.col("len") == whole) & (pl.col("distinct") == whole) & (pl.col("rows") == rows)
+            ).all()
+        ).item()
+    )
 
 
 def _print(table: pl.DataFrame, *, folds: int, of: int) -> None:
@@ -133,17 +158,30 @@ def _print(table: pl.DataFrame, *, folds: int, of: int) -> None:
             "[]: 95 % interval, proteins resampled, all folds pooled"
         )
         grid = Table(title=title, caption=caption if subset == ALL_ROWS else None)
-        grid.add_column("model")
         metrics = part.get_column("metric").unique(maintain_order=True).to_list()
         metrics = [metric for metric in metrics if len(metrics) < 5 or metric != "spearman"]
-        for metric in metrics:
-            grid.add_column(metric.replace("_", " "), justify="right")
-        for keys, lines in part.group_by(["model", "split", "seed"], maintain_order=True):
-            model, split, seed = keys
-            label = str(model) if split == "test" else f"{model} ({split})"
-            label += "" if seed is None else f", seed {seed}"
-            grid.add_row(label, *(_cell(lines.filter(pl.col("metric") == m)) for m in metrics))
+        models = list(part.group_by(["model", "split", "seed"], maintain_order=True))
+        labels = [_label(*keys) for keys, _ in models]
+        cells = [
+            [_cell(lines.filter(pl.col("metric") == metric)) for metric in metrics]
+            for _, lines in models
+        ]
+        names = [metric.replace("_", " ") for metric in metrics]
+        if len(metrics) > MOST_COLUMNS:  # they stand below each other
+            labels, names = names, labels
+            cells = [list(column) for column in zip(*cells, strict=True)]
+        grid.add_column("model" if len(metrics) <= MOST_COLUMNS else "metric")
+        for name in names:
+            grid.add_column(name, justify="right")
+        for label, row in zip(labels, cells, strict=True):
+            grid.add_row(label, *row)
         console().print(grid)
+
+
+def _label(model: object, split: object, seed: object) -> str:
+    """What stands for a tested model."""
+    label = str(model) if split == "test" else f"{model} ({split})"
+    return label if seed is None else f"{label}, seed {seed}"
 
 
 def _cell(lines: pl.DataFrame) -> str:

@@ -209,13 +209,22 @@ class BioteCLI(LightningCLI):
             self.model.training_config = self.training_config
 
     def before_fit(self) -> None:
-        """Refuse a checkpoint that would be chosen by a metric nobody computes.
+        """Refuse a checkpoint that would be chosen by a metric nobody computes, or never saved.
 
         Raises:
-            ConfigError: If the monitored metric is unknown, or there is no validation split.
+            ConfigError: If the monitored metric is unknown, there is no validation split, or the
+                last weights count and the last step is not one that is saved.
         """
-        monitor = self.config[self._command].checkpoint.monitor
+        config = self.config[self._command]
+        monitor = config.checkpoint.monitor
         if monitor is None:
+            every, steps = config.checkpoint.every_n_train_steps, config.trainer.max_steps
+            if every and steps > 0 and steps % every and not config.trainer.fast_dev_run:
+                raise ConfigError(
+                    f"weights are saved every {every} steps, which leaves out the last of {steps}",
+                    where="checkpoint.every_n_train_steps",
+                    mend="give a divisor of trainer.max_steps: the last weights are tested",
+                )
             return
         if monitor not in self.model.monitored:
             raise ConfigError(

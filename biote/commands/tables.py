@@ -17,7 +17,7 @@ from biote.tasks.results import ResultRow
 _PIPE_WIDTH = 120
 """Columns of a table that is written to a file or a pipe; a terminal has its own width."""
 
-_MOST_COLUMNS: Final = 7
+MOST_COLUMNS: Final = 7
 """Metrics that stand beside each other; more stand below each other."""
 
 
@@ -42,7 +42,7 @@ def print_results(rows: Sequence[ResultRow], *, items: str = "rows") -> None:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     units = {row.metric: row.unit for row in rows if row.unit}
     values = {(row.model, row.head, row.metric): row.value for row in rows}
-    if len(metrics) > _MOST_COLUMNS:
+    if len(metrics) > MOST_COLUMNS:
         _print_metrics_as_lines(table, metrics, values)
         return
     table.add_column("model")

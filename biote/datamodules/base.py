@@ -228,7 +228,7 @@ class LabelledDataModule(LightningDataModule, ABC):
             DataError: If they cannot be read, or there is nothing to take away.
         """
         rows = self.rows(split)
-        if split != "test" and not self.ablation.trained:
+        if not self.ablation.changes(tested=split == "test"):
             return rows
         return ablated(rows, self.ablation.kind, seed=self.seed)
 

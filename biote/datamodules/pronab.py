@@ -26,7 +26,7 @@ from biote.datamodules.ablation import AblationSettings
 from biote.datamodules.base import LabelledDataModule, Split, existing_file
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.datamodules.rows import Row
-from biote.errors import DataError
+from biote.errors import ConfigError, DataError
 from biote.molecules import STANDARD_RESIDUES, Molecule, canonical_sequence
 from biote.splits.homology import SIMILAR_ABOVE
 from biote.splits.rules import Rule
@@ -192,8 +192,9 @@ class PronabDataModule(LabelledDataModule):
         tokenizer: ``character`` or a tokenizer, corpus or encoder folder; null takes that of
             ``model.encoder_checkpoint``.
         batch_size: Rows of an optimiser step.
-        fold: Number of the test fold, from 0.
-        fold_file: Where the folds are written once and read ever after.
+        fold: Number of the test fold, from 0; null trains on all rows and tests none.
+        fold_file: Where the folds are written once and read ever after; null where there is no
+            test fold.
         folds: Number of folds.
         fold_seed: Chooses which proteins meet in a fold.
         rule: ``protein`` deals whole proteins into folds, ``cluster`` whole clusters of similar
@@ -211,7 +212,8 @@ class PronabDataModule(LabelledDataModule):
             takes that of ``model.nucleic_encoder.encoder_checkpoint``, if there is one.
         max_kd_disagreement_kcal_mol: Rows whose Delta G lies farther from RT ln Kd (298 K) are
             left out; null keeps them.
-        ablation: What is taken from rows, for example ``{kind: shuffle-strands}`` of test rows.
+        ablation: What is taken from rows, for example ``{kind: shuffle-strands}`` of test rows, or
+            ``{kind: shuffle-targets, trained: true}``.
 
     Source: paper, Methods (Delta G).
     """
@@ -226,8 +228,8 @@ class PronabDataModule(LabelledDataModule):
         tokenizer: str | None = None,
         *,
         batch_size: int,
-        fold: int,
-        fold_file: Path,
+        fold: int | None,
+        fold_file: Path | None,
         folds: int = 10,
         fold_seed: int = 0,
         rule: Rule = "protein",
@@ -253,7 +255,13 @@ class PronabDataModule(LabelledDataModule):
         )
         self._root = Path(root)
         self._fold = fold
-        self._fold_file = Path(fold_file)
+        if fold is not None and fold_file is None:
+            raise ConfigError(
+                f"none, to find fold {fold} in",
+                where="data.fold_file",
+                mend="give the path of one, or set data.fold to null: all rows are trained on",
+            )
+        self._fold_file = Path(fold_file) if fold_file is not None else None
         self._folds = folds
         self._fold_seed = fold_seed
         self._rule: Rule = rule
@@ -269,7 +277,7 @@ class PronabDataModule(LabelledDataModule):
         return 1
 
     @property
-    def fold(self) -> int:
+    def fold(self) -> int | None:
         return self._fold
 
     def read_rows(self) -> dict[Split, list[Row]]:
@@ -303,6 +311,10 @@ class PronabDataModule(LabelledDataModule):
         logger.info(
             "ProNAB: %d rows of %d proteins kept.", len(rows), len({row.group for row in rows})
         )
+        if self._fold is None:
+            logger.info("ProNAB: no fold is held out, all rows are training rows.")
+            return {"train": rows, "validation": [], "test": []}
+        assert self._fold_file is not None
         return fold_splits(
             rows,
             benchmark=self.benchmark,

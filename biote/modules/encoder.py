@@ -107,3 +107,32 @@ class Encoder(nn.Module):
             states, maps = block(states, layout, with_maps=True)
             all_maps.append(maps)
         return self.norm(states), tuple(all_maps)
+
+    @torch.no_grad()
+    def maps_of_group(self, group: PackedBatch) -> Tensor:
+        """Attention maps of one group, without states and without a gradient.
+
+        Every layer writes into one tensor, so that no map is held twice.
+
+        Args:
+            group: Packed batch of one group of n tokens.
+
+        Returns:
+            Maps of L layers with H heads each, (L * H, n, n), float32; rows are queries and sum
+            to 1.
+
+        Raises:
+            ValueError: If there is not exactly one group.
+        """
+        if group.n_groups != 1:
+            raise ValueError(f"{group.n_groups} groups, maps are made of one at a time")
+        heads, n = self.config.heads, group.n_tokens
+        layout = group_layout_of(group, self.config)
+        states: Tensor = self.embedding(group.ids)
+        found = torch.empty(
+            (len(self.blocks) * heads, n, n), dtype=torch.float32, device=states.device
+        )
+        for number, block in enumerate(self.blocks):
+            states, maps = block(states, layout, with_maps=True)
+            found[number * heads : (number + 1) * heads] = maps[0]
+        return found

@@ -17,6 +17,7 @@ from torch import nn
 
 from biote.errors import ConfigError
 from biote.modules.heads.base import Head
+from biote.modules.heads.probe import MapHead
 from biote.modules.readout import HEAD_BASE_WIDTH, PRETRAINING_BASE_WIDTH, Readout
 
 Role = Literal["embedding", "readout", "vector", "hidden", "head"]
@@ -41,7 +42,7 @@ def parameter_roles(module: nn.Module) -> dict[str, Role]:
     heads = tuple(
         f"{name}." if name else ""
         for name, part in module.named_modules(remove_duplicate=False)
-        if isinstance(part, Head)
+        if isinstance(part, Head | MapHead)
     )
     roles: dict[str, Role] = {}
     first_name: dict[int, str] = {}

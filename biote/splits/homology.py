@@ -76,7 +76,7 @@ def all_scores(
     Raises:
         DataError: If a sequence is empty or no protein.
     """
-    letters = _scored_letters(sequences)
+    letters = scored_letters(sequences)
     n = len(letters)
     lengths = np.array([len(text) for text in letters], np.float64)
     scores = np.empty((n, n), np.float64)
@@ -114,7 +114,7 @@ def best_scores(
     """
     if not references:
         raise DataError("no protein to compare with", where="references")
-    asked, others = _scored_letters(queries), _scored_letters(references)
+    asked, others = scored_letters(queries), scored_letters(references)
     bounds = _Bounds(others)
     scores = np.full(len(asked), -np.inf)
     found = np.zeros(len(asked), np.int64)
@@ -170,7 +170,7 @@ def cluster_sequences(
     Raises:
         DataError: If a sequence is empty or no protein.
     """
-    letters = _scored_letters(sequences)
+    letters = scored_letters(sequences)
     bounds = _Bounds(letters)
     links: list[tuple[int, int]] = []
 
@@ -234,7 +234,7 @@ def identity(first: str, second: str) -> float:
     Raises:
         DataError: If a sequence is empty or no protein.
     """
-    a, b = _scored_letters([first, second])
+    a, b = scored_letters([first, second])
     result = parasail.nw_stats_striped_32(a, b, GAP_OPEN, GAP_EXTEND, _MATRIX)
     return float(result.matches) / max(len(a), len(b))
 
@@ -274,7 +274,15 @@ def _most(letters: str) -> int:
     return sum(_BEST_OF_LETTER[letter] for letter in letters)
 
 
-def _scored_letters(sequences: Sequence[str]) -> list[str]:
+def scored_letters(sequences: Sequence[str]) -> list[str]:
+    """Proteins in the letters that BLOSUM62 has.
+
+    Args:
+        sequences: N proteins.
+
+    Raises:
+        DataError: If a sequence is empty or no protein.
+    """
     letters = []
     for number, sequence in enumerate(sequences):
         where = f"protein {number}"

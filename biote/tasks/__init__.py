@@ -1,5 +1,6 @@
 """LightningModules that join encoder, head, loss and metrics."""
 
+from biote.tasks.attention_probe import AttentionProbeTask
 from biote.tasks.classification import ClassificationTask
 from biote.tasks.clip import ClipTask
 from biote.tasks.contact_map import ContactMapTask
@@ -10,6 +11,7 @@ from biote.tasks.residue_classification import ResidueClassificationTask
 from biote.tasks.residue_regression import ResidueRegressionTask
 
 __all__ = [
+    "AttentionProbeTask",
     "ClassificationTask",
     "ClipTask",
     "ContactMapTask",

@@ -28,8 +28,14 @@ def build_fitting_head(
         ConfigError: If the head predicts for something else, or refuses the number of outputs.
     """
     head = factory(width, n_outputs)
+    fitting = ", ".join(sorted(kind.__name__ for kind in heads_for(level)))
+    if not isinstance(head, Head):
+        raise ConfigError(
+            f"{type(head).__name__} reads no states, {task} has them",
+            where="model.head",
+            mend=f"heads that fit: {fitting}",
+        )
     if head.level != level:
-        fitting = ", ".join(sorted(kind.__name__ for kind in heads_for(level)))
         raise ConfigError(
             f"{type(head).__name__} predicts per {head.level}, {task} needs one prediction per "
             f"{level}",

@@ -91,11 +91,9 @@ class ResidueTask(EncoderModule):
             dropout=dropout,
             compute=compute,
         )
-        width, name = self.encoder_config.width, type(self).__name__
-        check_head(head, width, n_outputs, level=_LEVEL, task=name)
         self._head_factory = head
-        self.head_name = head_name(head, width, n_outputs)
         self.n_outputs = n_outputs
+        self.head_name = self.check_head()
         self.head: Head | None = None
         # Of values; classes and yes-or-no labels have no units.
         self.register_buffer("label_mean", torch.zeros(n_outputs))
@@ -107,6 +105,16 @@ class ResidueTask(EncoderModule):
         )
         self.output_names: tuple[str, ...] = tuple(str(i) for i in range(n_outputs))
         self.scores: list[Score] = []
+
+    def check_head(self) -> str:
+        """Class name of the head; an unsuitable one is refused without making its weights.
+
+        Raises:
+            ConfigError: If it predicts for something else, or refuses the number of outputs.
+        """
+        width, name = self.encoder_config.width, type(self).__name__
+        check_head(self._head_factory, width, self.n_outputs, level=_LEVEL, task=name)
+        return head_name(self._head_factory, width, self.n_outputs)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from biote.datamodules.ablation import ABLATIONS, AblationSettings, ablated
 from biote.datamodules.facts import input_key, protein_key
 from biote.datamodules.rows import Row
-from biote.errors import DataError
+from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule
 
 
@@ -44,6 +44,24 @@ def test_protein_only_leaves_nothing_of_the_strands() -> None:
     for row in ablated(rows(4), "protein-only", seed=0):
         assert [molecule for _, molecule in row.parts] == [Molecule.PROTEIN]
     assert ablated(rows(4), "none", seed=0) == rows(4)
+
+
+@given(st.integers(2, 40), st.integers(0, 1000))
+def test_targets_go_to_other_rows_and_none_is_lost(n: int, seed: int) -> None:
+    before, after = rows(n), ablated(rows(n), "shuffle-targets", seed=seed)
+    assert Counter(row.target for row in after) == Counter(row.target for row in before)
+    for old, new in zip(before, after, strict=True):
+        assert (new.id, new.parts, new.group) == (old.id, old.parts, old.group)
+        assert new.target != old.target
+
+
+def test_targets_are_shuffled_in_training_alone() -> None:
+    settings = AblationSettings(kind="shuffle-targets", trained=True)
+    assert settings.changes(tested=False)
+    assert not settings.changes(tested=True)
+    assert settings.suffix == ", targets shuffled in training"
+    with pytest.raises(ConfigError, match=r"set data.ablation.trained to true"):
+        AblationSettings(kind="shuffle-targets")
 
 
 def test_rows_without_either_are_refused() -> None:

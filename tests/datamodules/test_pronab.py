@@ -4,14 +4,15 @@ import json
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from biote.datamodules.ablation import Ablation, AblationSettings
 from biote.datamodules.base import SPLITS, Row
 from biote.datamodules.pronab import Duplicates, PronabDataModule, read_pronab, without_duplicates
-from biote.errors import DataError
+from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule
 from biote.splits import ALWAYS_TRAIN, load_folds
 from biote.splits.rules import Rule
@@ -235,6 +236,43 @@ def test_ten_folds_are_a_partition_of_whole_proteins(tmp_path: Path) -> None:
         assert data.fold == fold
         tested += [row.id for row in data.rows("test")]
     assert sorted(tested) == every
+
+
+def test_without_a_fold_all_rows_are_trained_on(tmp_path: Path) -> None:
+    path = many(tmp_path)
+    every = sorted(row.id for row in read_pronab(path).rows)
+    data = PronabDataModule(path, "character", batch_size=8, fold=None, fold_file=None)
+    assert sorted(row.id for row in data.rows("train")) == every
+    assert not data.rows("validation")
+    assert not data.rows("test")
+    assert data.fold is None
+    data.setup("fit")
+    with pytest.raises(DataError, match="no test row"):
+        data.setup("test")
+    with pytest.raises(ConfigError, match=r"data.fold_file: none, to find fold 0 in"):
+        PronabDataModule(path, "character", batch_size=8, fold=0, fold_file=None)
+
+
+def test_shuffled_energies_are_those_of_other_training_rows(tmp_path: Path) -> None:
+    path = many(tmp_path)
+    plain, shuffled = (
+        module(path, ablation=AblationSettings(kind=kind, trained=kind != "none"))
+        for kind in get_args(Ablation)[::3]
+    )
+    for split in SPLITS:
+        assert plain.rows(split) == shuffled.rows(split)
+        before = {row.id: row.target for row in plain.seen_rows(split)}
+        after = {row.id: row.target for row in shuffled.seen_rows(split)}
+        assert Counter(before.values()) == Counter(after.values())
+        moved = sum(after[row] != target for row, target in before.items())
+        assert moved == 0 if split == "test" else moved > len(before) // 2
+    in_batches: dict[str, float] = {}
+    for batch in shuffled.train_dataloader():
+        in_batches |= dict(zip(batch.row_ids, batch.targets[:, 0].tolist(), strict=True))
+    wanted = {row.id: row.target[0] for row in shuffled.seen_rows("train")}
+    assert in_batches == pytest.approx(wanted)
+    # What was trained on shuffled energies cannot pass for what was not.
+    assert plain.split_fingerprint != shuffled.split_fingerprint
 
 
 def test_the_fold_file_is_made_once_and_refused_for_other_data(tmp_path: Path) -> None:

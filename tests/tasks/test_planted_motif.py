@@ -90,7 +90,7 @@ def draw_scaffold(rng: np.random.Generator) -> str:
     return "M" + "".join(rng.choice(list("AEGLSV"), 11))
 
 
-@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("shuffled", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_a_planted_motif_is_found_and_nothing_among_shuffled_energies(
     shuffled: bool, tmp_path: Path, make_trainer: MakeTrainer
 ) -> None:

@@ -31,11 +31,12 @@ _WRITTEN_AT_ONCE: Final = 256
 """Proteins whose scores are kept together: an interrupted alignment goes on after them."""
 
 
-def training_proteins(path: Path) -> list[str]:
+def training_proteins(path: Path, *, where: str = "data.trained_on") -> list[str]:
     """All proteins of a training set, sorted.
 
     Args:
         path: Data folder with ``pronab/pronab_no_mutations.json``, a file like it, or FASTA.
+        where: Configuration key or option that the path comes from.
 
     Raises:
         DataError: If there is no such file or no protein in it.
@@ -44,7 +45,7 @@ def training_proteins(path: Path) -> list[str]:
         path = path / "pronab" / "pronab_no_mutations.json"
     existing_file(
         path,
-        where="data.trained_on",
+        where=where,
         mend="give the data folder, the ProNAB file, or a FASTA file of the training proteins",
     )
     if path.name.removesuffix(".gz").endswith(".json"):

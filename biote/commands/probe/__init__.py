@@ -1,0 +1,1 @@
+"""Commands on attention probes: `biote probe ...`."""
