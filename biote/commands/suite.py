@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from biote.commands.suites.catalogue import SuiteTask
-    from biote.commands.suites.runner import Model, SuiteSettings
+    from biote.commands.suites.data import SuiteSettings
+    from biote.commands.suites.runner import Model
     from biote.commands.suites.summary import TestSummary
 
 TABLE_FILE: Final = "suite.csv"
@@ -23,6 +24,7 @@ MARKDOWN_FILE: Final = "suite.md"
 POINT_FILE: Final = "performance.json"
 FIGURE_FILE: Final = "performance_per_flop.png"
 _REQUEST_FILE: Final = "suite.json"
+_DATA_VARIABLE: Final = "BIOTE_DATA"
 _PIPE_WIDTH: Final = 160
 
 
@@ -37,9 +39,17 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument("suite", type=str, help="gue, tape or proteinglue")
     parser.add_argument("--encoder", type=Path, required=True, help="encoder folder")
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder with gue/, tape/ or proteinglue/"
+        "--data",
+        type=Path | None,
+        default=None,
+        help=f"folder with gue/, tape/ or proteinglue/; by default ${_DATA_VARIABLE}, or data",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder of runs and tables")
+    parser.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="folder of runs and tables; by default runs/ and the name of the suite",
+    )
     parser.add_argument(
         "--tasks",
         type=str,
@@ -64,7 +74,14 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train-on-dev",
         action="store_true",
-        help="train GUE tasks whose train.csv is absent on dev.csv; named so, and in no average",
+        help="train tasks whose training file is absent on what stands in for it: dev.csv of GUE, "
+        "FLIP's chains or the validation set of TAPE's secondary structure; named so, and in no "
+        "average",
+    )
+    parser.add_argument(
+        "--drop-leaks",
+        action="store_true",
+        help="leave training rows out whose sequence is validated or tested on",
     )
     parser.add_argument(
         "--patience",
@@ -111,7 +128,8 @@ def run(arguments: jsonargparse.Namespace) -> None:
 
     from biote.commands.parsing import find_shipped
     from biote.commands.suites.catalogue import SUITES
-    from biote.commands.suites.runner import Absent, SuiteSettings, run_folders, run_task
+    from biote.commands.suites.data import Absent, SuiteSettings
+    from biote.commands.suites.runner import run_folders, run_task
     from biote.commands.suites.summary import summarise_task
     from biote.commands.training import quiet
     from biote.errors import BioteError, ConfigError
@@ -125,10 +143,11 @@ def run(arguments: jsonargparse.Namespace) -> None:
         suite=suite,
         encoder=arguments.encoder,
         stored=load_encoder_config(arguments.encoder),
-        data=arguments.data,
-        output=arguments.output,
+        data=_data_folder(arguments.data),
+        output=arguments.output or Path("runs") / suite.name,
         quick=arguments.quick,
-        train_on_dev=arguments.train_on_dev,
+        drop_leaks=arguments.drop_leaks,
+        stand_ins=arguments.train_on_dev,
         patience=arguments.patience,
         configs=tuple(map(find_shipped, arguments.config)),
     )
@@ -143,7 +162,8 @@ def run(arguments: jsonargparse.Namespace) -> None:
     for task in tasks:
         console.rule(task.name)
         try:
-            run_task(settings, task, seeds=arguments.seeds, models=models)
+            missing = run_task(settings, task, seeds=arguments.seeds, models=models)
+            absent |= {f"{task.name}, {split}": reason for split, reason in missing.items()}
         except Absent as reason:
             absent[task.name] = str(reason)
             console.print(f"absent: {reason}", highlight=False, soft_wrap=True)
@@ -162,6 +182,22 @@ def run(arguments: jsonargparse.Namespace) -> None:
         raise BioteError(
             f"{len(failed)} of {len(tasks)} tasks failed, the first with: {message}", where=name
         )
+
+
+def _data_folder(given: Path | None) -> Path:
+    """The folder of all benchmarks."""
+    import os
+
+    from biote.errors import ConfigError
+
+    folder = given or Path(os.environ.get(_DATA_VARIABLE) or "data")
+    if not folder.is_dir():
+        raise ConfigError(
+            f"no folder {folder}",
+            where="--data",
+            mend=f"name it there or in {_DATA_VARIABLE}; biote download fills it",
+        )
+    return folder
 
 
 def _chosen(tasks: Sequence[SuiteTask], names: Sequence[str] | None) -> list[SuiteTask]:
@@ -195,6 +231,7 @@ def _begin(settings: SuiteSettings, *, overwrite: bool) -> None:
         "suite": settings.suite.name,
         "encoder": settings.stored.weights_fingerprint,
         "quick": settings.quick,
+        "drop_leaks": settings.drop_leaks,
     }
     path = settings.output / _REQUEST_FILE
     there = json.loads(path.read_text()) if path.is_file() else None
@@ -244,7 +281,8 @@ def _show(
         for name, mean in means.items()
         if mean is not None
     ]
-    title = f"{settings.suite.title}{', quick' if settings.quick else ''}, {settings.encoder}"
+    protocol = f"{', quick' if settings.quick else ''}{', no leaks' if settings.drop_leaks else ''}"
+    title = f"{settings.suite.title}{protocol}, {settings.encoder}"
     shown_table = Table(title=title, caption="± standard deviation over seeds")
     for number, column in enumerate(header):
         shown_table.add_column(column, justify="right" if 1 < number < len(header) - 1 else "left")
@@ -253,9 +291,9 @@ def _show(
     console.print(shown_table)
     for sentence in said:
         console.print(sentence, highlight=False, soft_wrap=True)
+    for name, reason in absent.items():
+        console.print(f"{name} is absent: {reason}", highlight=False, soft_wrap=True)
     reasons = [f"- {name}: {reason}" for name, reason in absent.items()]
-    for reason in reasons:
-        console.print(f"absent {reason}", highlight=False, soft_wrap=True)
     notes = ["± is the standard deviation over seeds.", *said, *reasons]
     text = f"# {title}\n\n{markdown(header, lines)}\n" + "\n\n".join(notes) + "\n"
     with atomic_path(settings.output / MARKDOWN_FILE) as partial:

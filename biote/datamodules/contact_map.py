@@ -22,8 +22,10 @@ from biote.datamodules.contact_rows import ProteinMap, maps_fingerprint, read_ma
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.datamodules.groups import GroupEncoder
 from biote.datamodules.packing import pack, padding_group
+from biote.datamodules.published import find_folder
 from biote.datamodules.steps import RowStep
-from biote.errors import ConfigError, DataError
+from biote.datamodules.tape_files import missing_set
+from biote.errors import ConfigError
 from biote.molecules import Molecule
 from biote.pair_batch import PairBatch
 
@@ -35,6 +37,7 @@ TAPE_FILES: Final[dict[Split, str]] = {
     "test": "proteinnet_test",
 }
 _TAPE_SUFFIXES: Final = (".json", ".lmdb")
+_TAPE_TASK: Final = "proteinnet"
 
 
 class ContactMapDataModule(LabelledDataModule):
@@ -45,7 +48,8 @@ class ContactMapDataModule(LabelledDataModule):
     keeps TAPE's splits; sequences that stand in two of them are counted and reported.
 
     Args:
-        root: Parquet table, or folder of TAPE's files.
+        root: Parquet table, or folder of TAPE's files: with ``tape/proteinnet``, or ``tape`` or
+            ``proteinnet`` itself.
         tokenizer: ``character`` or a tokenizer, corpus or encoder folder; null takes that of
             ``model.encoder_checkpoint``.
         batch_size: Proteins of an optimiser step.
@@ -145,6 +149,13 @@ class ContactMapDataModule(LabelledDataModule):
         rule = f"{maps} {self.cutoff_angstrom} {self.min_separation}"
         return hashlib.sha256(rule.encode()).hexdigest()
 
+    def locate(self) -> None:
+        if self._root.is_dir():
+            for split in SPLITS:
+                self._tape_file(split)
+        else:
+            self._table()
+
     def read_rows(self) -> dict[Split, list[Row]]:
         splits = self._published() if self._root.is_dir() else self._in_folds()
         trained: tuple[Split, ...] = ("train", "validation")
@@ -166,9 +177,7 @@ class ContactMapDataModule(LabelledDataModule):
         return self._max_residues is None or len(row.parts[0][0]) <= self._max_residues
 
     def _in_folds(self) -> dict[Split, list[Row]]:
-        path = existing_file(
-            self._root, where="data.root", mend="make it with biote corpus maps, or give a folder"
-        )
+        path = self._table()
         if self._fold_file is None:
             raise ConfigError(
                 "no fold file",
@@ -192,7 +201,7 @@ class ContactMapDataModule(LabelledDataModule):
         splits: dict[Split, list[Row]] = {}
         for split in SPLITS:
             splits[split] = []
-            for protein in read_maps(_tape_file(self._root, split)):
+            for protein in read_maps(self._tape_file(split)):
                 row_id = f"{split}/{protein.id}"
                 self._proteins[row_id] = protein
                 # The splits are TAPE's own: what they share is reported, not refused.
@@ -217,6 +226,21 @@ class ContactMapDataModule(LabelledDataModule):
             kept,
             " and are left out" if self._drop_leaks else "; data.drop_leaks leaves them out",
         )
+
+    def _table(self) -> Path:
+        return existing_file(
+            self._root, where="data.root", mend="make it with biote corpus maps, or give a folder"
+        )
+
+    def _tape_file(self, split: Split) -> Path:
+        folder = find_folder(self._root, "tape", _TAPE_TASK, holding=f"{_TAPE_TASK}_*")
+        candidates = [folder / f"{TAPE_FILES[split]}{suffix}" for suffix in _TAPE_SUFFIXES]
+        found = next((path for path in candidates if path.exists()), None)
+        if found is None:
+            raise missing_set(
+                candidates[-1], folder=folder.parent, task=_TAPE_TASK, root=self._root
+            )
+        return found
 
     def _batches(self, split: Split) -> Dataset[LabelledBatch]:
         return _ProteinBatches(self.rows(split), self.proteins, self._encoder)
@@ -272,15 +296,3 @@ def _row(row_id: str, sequence: str, *, group: str) -> Row:
         target=(),
         group=hashlib.sha256(group.encode()).hexdigest()[:16],
     )
-
-
-def _tape_file(folder: Path, split: Split) -> Path:
-    candidates = [folder / f"{TAPE_FILES[split]}{suffix}" for suffix in _TAPE_SUFFIXES]
-    found = next((path for path in candidates if path.exists()), None)
-    if found is None:
-        raise DataError(
-            f"no {' or '.join(path.name for path in candidates)}",
-            where=str(folder),
-            mend="put TAPE's proteinnet files there, or give a table of biote corpus maps",
-        )
-    return found

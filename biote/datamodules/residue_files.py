@@ -48,13 +48,16 @@ def read_three_lines(path: Path) -> Iterator[ResidueRecord]:
         yield ResidueRecord(where, header[1:].strip(), lines_of[1], lines_of[2])
 
 
-def read_tape_residues(path: Path, *, field: str) -> Iterator[ResidueRecord]:
+def read_tape_residues(
+    path: Path, *, field: str, beside: str | None = None
+) -> Iterator[ResidueRecord]:
     """Read one set of a task of TAPE with labels of residues.
 
     Args:
         path: CSV file with the columns ``seq`` and ``label``, JSON list of objects, or LMDB; of
             the latter two the sequence is in ``primary``.
         field: Field of the labels in JSON and LMDB.
+        beside: Field of other labels to read with them, where it is there.
 
     Raises:
         DataError: If the file is damaged or a field is missing.
@@ -72,7 +75,8 @@ def read_tape_residues(path: Path, *, field: str) -> Iterator[ResidueRecord]:
                 raise DataError(
                     f"no field {name!r}", where=where, mend=f"TAPE's fields are primary and {field}"
                 )
-        yield ResidueRecord(where, str(number), str(entry["primary"]), entry[field])
+        other = entry.get(beside) if beside else None
+        yield ResidueRecord(where, str(number), str(entry["primary"]), entry[field], other)
 
 
 def read_table(

@@ -34,6 +34,9 @@ class ResidueRecord:
     labels: Any
     """A letter or digit for every residue in one text, numbers in one text, or a list."""
 
+    beside: Any = None
+    """Other labels of the same residues to check them by."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Alphabet:

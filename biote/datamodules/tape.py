@@ -28,11 +28,10 @@ from biote.datamodules.published import (
     Record,
     class_label,
     find_folder,
-    missing_data,
     sequence_group,
     settle_published_leaks,
 )
-from biote.datamodules.tape_files import find_sets, read_tape
+from biote.datamodules.tape_files import find_sets, missing_set, read_tape
 from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule, canonical_sequence
 
@@ -170,15 +169,7 @@ class TapeDataModule(LabelledDataModule):
         if found is not None:
             return found
         expected = self._folder() / self._task / f"{self._task}_{wanted[self._test_set][0]}.lmdb"
-        packed = self._folder() / f"{self._task}.tar.gz"
-        if packed.is_file():
-            raise DataError(
-                f"no file {expected}",
-                where="data.root",
-                mend=f"unpack it with: tar -xzf {packed} -C {packed.parent}",
-            )
-        dataset = f"tape-{self._task.replace('_', '-')}"
-        raise missing_data(expected, root=self._root, dataset=dataset)
+        raise missing_set(expected, folder=self._folder(), task=self._task, root=self._root)
 
     def _other(self, name: TestSet) -> Iterable[Row]:
         """Rows of another test set, none where it is not there."""

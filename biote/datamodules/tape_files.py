@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from biote.corpora.tape_records import read_json, read_lmdb
-from biote.datamodules.published import Record, read_labelled_csv
+from biote.datamodules.published import Record, missing_data, read_labelled_csv
 from biote.errors import DataError
 
 _FETCH: Final = "fetch the file anew"
@@ -20,18 +20,19 @@ JSON_NAMES: Final = ("{task}/{task}_{name}.json", "{task}_{name}.json")
 LMDB_NAMES: Final = ("{task}/{task}_{name}.lmdb", "{task}_{name}.lmdb")
 
 
-def find_sets(folder: Path, task: str, names: _Sets) -> dict[str, Path] | None:
+def find_sets(folder: Path, task: str, names: _Sets, *, csv: bool = True) -> dict[str, Path] | None:
     """The files of a task, all in one form: CSV, else JSON, else LMDB.
 
     Args:
         folder: Folder of TAPE.
         task: Name of the task, which file names begin with.
         names: Names by which each set may be called in file names.
+        csv: Whether CSV files are looked for.
 
     Returns:
         Path of every set; None where no form has them all.
     """
-    for templates in (CSV_NAMES, JSON_NAMES, LMDB_NAMES):
+    for templates in (*((CSV_NAMES,) if csv else ()), JSON_NAMES, LMDB_NAMES):
         found = {
             key: path
             for key, called in names.items()
@@ -47,6 +48,25 @@ def _existing(
 ) -> Iterator[Path]:
     paths = (folder / t.format(task=task, name=name) for name in called for t in templates)
     yield from [path for path in paths if path.exists()][:1]
+
+
+def missing_set(expected: Path, *, folder: Path, task: str, root: Path) -> DataError:
+    """The error for a set that is not there: what fetches it, or unpacks it.
+
+    Args:
+        expected: The file.
+        folder: Folder of TAPE.
+        task: Name of the task, which its archive has.
+        root: Folder the user gave as ``data.root``.
+    """
+    packed = folder / f"{task}.tar.gz"
+    if packed.is_file():
+        return DataError(
+            f"no file {expected}",
+            where="data.root",
+            mend=f"unpack it with: tar -xzf {packed} -C {folder}",
+        )
+    return missing_data(expected, root=root, dataset=f"tape-{task.replace('_', '-')}")
 
 
 def read_tape(path: Path, *, field: str) -> Iterable[Record]:

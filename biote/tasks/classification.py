@@ -78,6 +78,12 @@ class ClassificationTask(EncoderModule):
             compute=compute,
             nucleic_encoder=nucleic_encoder,
         )
+        if n_outputs < 2:
+            raise ConfigError(
+                "ClassificationTask needs two or more classes, the data has one output",
+                where="data",
+                mend="use RegressionTask for numbers",
+            )
         width = self.state_width
         check_head(head, width, n_outputs, level=_LEVEL, task="ClassificationTask")
         self._head_factory = head
@@ -104,7 +110,8 @@ class ClassificationTask(EncoderModule):
             raise ConfigError(
                 f"{type(data).__name__} has no classes to predict",
                 where="data",
-                mend="use RegressionTask for numbers, MaskedLMTask for pre-training",
+                mend="use RegressionTask for numbers, a residue task or ContactMapTask for "
+                "residues, MaskedLMTask for pre-training",
             )
 
     def build(self) -> Head:

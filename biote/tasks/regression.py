@@ -118,7 +118,8 @@ class RegressionTask(EncoderModule):
             raise ConfigError(
                 f"{type(data).__name__} has no numbers to predict",
                 where="data",
-                mend="use ClassificationTask for classes, MaskedLMTask for pre-training",
+                mend="use ClassificationTask for classes, a residue task or ContactMapTask for "
+                "residues, MaskedLMTask for pre-training",
             )
         if self.tests_elsewhere:
             # The scale is the checkpoint's, which is loaded after this: without it, no number.

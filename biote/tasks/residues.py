@@ -91,6 +91,12 @@ class ResidueTask(EncoderModule):
             dropout=dropout,
             compute=compute,
         )
+        if self.kind == "classes" and n_outputs < 2:
+            raise ConfigError(
+                f"{type(self).__name__} needs two or more classes, the data has one output",
+                where="data",
+                mend="use ResidueBinaryTask for binary labels, ResidueRegressionTask for values",
+            )
         self._head_factory = head
         self.n_outputs = n_outputs
         self.head_name = self.check_head()

@@ -179,8 +179,8 @@ def test_rows_that_do_not_fit_are_refused(
 
 
 def test_missing_files_and_columns_and_settings_are_refused(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(BioteError, match=r"no proteinnet_train\.json or proteinnet_train\.lmdb"):
-        make(tmp_path).rows("train")
+    with pytest.raises(BioteError, match=r"train\.lmdb; it comes with: biote download tape-prot"):
+        make(tmp_path).locate()
     with pytest.raises(BioteError, match="biote corpus maps"):
         make(tmp_path / "absent.parquet").rows("train")
     with pytest.raises(BioteError, match=r"data\.fold_file: no fold file"):

@@ -1,7 +1,7 @@
 """The suites, their tasks in their own order, and the figures published for them.
 
-A task is a YAML below ``configs/`` with the data arguments that choose it; adding one is adding a
-line here.
+A task is one or two YAMLs below ``configs/`` with the data arguments that choose it; adding one is
+adding a line here.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class SuiteTask:
     """One task of a suite."""
 
     name: str
-    config: str
-    """Shipped YAML."""
+    configs: tuple[str, ...]
+    """Shipped YAMLs, the later completing the first."""
 
     metric: str
     category: str
@@ -46,8 +46,12 @@ class SuiteTask:
     tests: tuple[SuiteTest, ...] = (SuiteTest(),)
     """Test sets, the one that counts in averages first."""
 
-    root: str = ""
-    """What data.root is below the data folder."""
+    quick: tuple[str, ...] = ()
+    """Shipped YAMLs of a first look, where another number of steps is not enough."""
+
+    stand_ins: tuple[str, ...] = ()
+    """Values of data.train_on for a task without training file, the best first; what is trained on
+    them is no score of the suite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +61,6 @@ class Suite:
     name: str
     title: str
     tasks: tuple[SuiteTask, ...]
-    has_dev: bool = False
-    """Whether a task without training file can be trained on its dev file."""
-
     long_steps: int | None = None
     """Steps of encoders wider than the paper's medium one; null takes the YAML's for all."""
 
@@ -67,26 +68,50 @@ class Suite:
 def _gue(name: str, category: str, *, metric: str = "mcc") -> SuiteTask:
     return SuiteTask(
         name=name,
-        config="benchmark/gue.yaml",
+        configs=("benchmark/gue.yaml",),
         metric=metric,
         category=category,
         data={"task": name},
         monitor=f"val_{metric}",
+        stand_ins=("dev",),
     )
 
 
 def _tape(
-    name: str, category: str, metric: str, tests: tuple[SuiteTest, ...], *, root: str = ""
+    name: str,
+    category: str,
+    metric: str,
+    tests: tuple[SuiteTest, ...],
+    *,
+    quick: tuple[str, ...] = (),
+    stand_ins: tuple[str, ...] = (),
 ) -> SuiteTask:
-    config = f"benchmark/tape_{name}.yaml"
     return SuiteTask(
-        name=name, config=config, metric=metric, category=category, tests=tests, root=root
+        name=name,
+        configs=(f"benchmark/tape_{name}.yaml",),
+        metric=metric,
+        category=category,
+        tests=tests,
+        quick=quick,
+        stand_ins=stand_ins,
     )
 
 
-def _proteinglue(name: str, metric: str) -> SuiteTask:
-    config = f"benchmark/proteinglue_{name}.yaml"
-    return SuiteTask(name=name, config=config, metric=metric, category=name.replace("_", " "))
+def _test_sets(*names: str, published: str = "") -> tuple[SuiteTest, ...]:
+    """Test sets, of which the first is the one that others report."""
+    return tuple(
+        SuiteTest(split=name, data={"test_set": name}, published="" if i else published)
+        for i, name in enumerate(names)
+    )
+
+
+def _proteinglue(name: str, category: str, metric: str) -> SuiteTask:
+    return SuiteTask(
+        name=name,
+        configs=("benchmark/proteinglue.yaml", f"benchmark/proteinglue/{name}.yaml"),
+        metric=metric,
+        category=category,
+    )
 
 
 _MARKS: Final = (
@@ -109,9 +134,10 @@ GUE: Final = Suite(
         ),
         _gue("splice/reconstructed", "splice sites"),
     ),
-    has_dev=True,
     long_steps=30_000,
 )
+
+_STRUCTURE_TESTS: Final = ("cb513", "casp12", "ts115")
 
 TAPE: Final = Suite(
     name="tape",
@@ -121,28 +147,35 @@ TAPE: Final = Suite(
             "ss3",
             "secondary structure",
             "accuracy",
-            (SuiteTest(published="CB513: 0.73 (TAPE transformer), 0.75 (TAPE LSTM, ResNet)"),),
+            _test_sets(
+                *_STRUCTURE_TESTS,
+                published="0.73 (TAPE transformer), 0.75 (TAPE LSTM, ResNet)",
+            ),
+            stand_ins=("flip", "valid"),
         ),
-        _tape("ss8", "secondary structure", "accuracy", (SuiteTest(),)),
+        _tape(
+            "ss8",
+            "secondary structure",
+            "accuracy",
+            _test_sets(*_STRUCTURE_TESTS),
+            stand_ins=("valid",),
+        ),
         _tape(
             "contacts",
             "contacts",
             "p_at_l5_medium_long",
             (SuiteTest(published="0.36 (TAPE)"),),
-            root="tape/proteinnet",
+            quick=("benchmark/tape_contacts_quick.yaml",),
         ),
         _tape(
             "remote_homology",
             "remote homology",
             "accuracy",
-            (
-                SuiteTest(
-                    split="fold_holdout",
-                    data={"test_set": "fold_holdout"},
-                    published="0.21 (TAPE transformer), 0.26 (TAPE LSTM)",
-                ),
-                SuiteTest(split="superfamily_holdout", data={"test_set": "superfamily_holdout"}),
-                SuiteTest(split="family_holdout", data={"test_set": "family_holdout"}),
+            _test_sets(
+                "fold_holdout",
+                "superfamily_holdout",
+                "family_holdout",
+                published="0.21 (TAPE transformer), 0.26 (TAPE LSTM)",
             ),
         ),
         _tape("fluorescence", "fluorescence", "spearman", (SuiteTest(published="0.68 (TAPE)"),)),
@@ -154,13 +187,13 @@ PROTEINGLUE: Final = Suite(
     name="proteinglue",
     title="ProteinGLUE",
     tasks=(
-        _proteinglue("ss3", "accuracy"),
-        _proteinglue("ss8", "accuracy"),
-        _proteinglue("buried", "accuracy"),
-        _proteinglue("accessibility", "pcc"),
-        _proteinglue("interface", "auroc"),
-        _proteinglue("epitope", "auroc"),
-        _proteinglue("hydrophobic_patch", "pcc"),
+        _proteinglue("ss3", "secondary structure, 3 states", "accuracy"),
+        _proteinglue("ss8", "secondary structure, 8 states", "accuracy"),
+        _proteinglue("buried", "buried residues", "accuracy"),
+        _proteinglue("solvent_accessibility", "solvent accessibility", "pcc"),
+        _proteinglue("ppi", "protein-protein interfaces", "auroc"),
+        _proteinglue("epitope", "epitopes", "auroc"),
+        _proteinglue("patch_rank", "hydrophobic patches", "pcc"),
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from biote.tasks.results import read_results
 
 PRETRAINED = "pre-trained encoder"
 RANDOM = "random encoder"
-DEV_MARK = "(trained on dev)"
+_STAND_IN = re.compile(r"\(trained on (.+)\)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,9 @@ class TestSummary:
     task: SuiteTask
     test: SuiteTest
     n: int
-    on_dev: bool
-    """Whether it was trained on the dev file, which makes it no score of the suite."""
+    trained_on: str
+    """What it was trained on: ``train``, or what stood in for it and makes it no score of the
+    suite."""
 
     values: Mapping[str, Sequence[float]]
     """Metric of every seed, by model."""
@@ -37,8 +39,8 @@ class TestSummary:
     @property
     def name(self) -> str:
         """The task, with the test set where it has several."""
-        several = f", {self.test.split}" if len(self.task.tests) > 1 else ""
-        return f"{self.task.name}{several}{' ' + DEV_MARK if self.on_dev else ''}"
+        mark = "" if self.trained_on == "train" else f" (trained on {self.trained_on})"
+        return f"{test_name(self.task, self.test)}{mark}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,16 @@ class Aggregate:
     seeds: int
     categories: tuple[str, ...]
     """Those that went in."""
+
+
+def test_name(task: SuiteTask, test: SuiteTest) -> str:
+    """Name of a line: the task, with the test set where it has several.
+
+    Args:
+        task: The task.
+        test: One of its test sets.
+    """
+    return f"{task.name}, {test.split}" if len(task.tests) > 1 else task.name
 
 
 def summarise_task(task: SuiteTask, folders: Sequence[Path]) -> list[TestSummary]:
@@ -82,12 +94,18 @@ def summarise_task(task: SuiteTask, folders: Sequence[Path]) -> list[TestSummary
                 task=task,
                 test=test,
                 n=rows["n"][0],
-                on_dev=any(DEV_MARK in name for name in rows["benchmark"]),
+                trained_on=_trained_on(rows["benchmark"].to_list()),
                 values=values,
                 by_seed=by_seed,
             )
         )
     return summaries
+
+
+def _trained_on(benchmarks: Sequence[str]) -> str:
+    """What results were trained on, by the names of their benchmark."""
+    found = [match[1] for match in map(_STAND_IN.search, benchmarks) if match]
+    return found[0] if found else "train"
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float | None]:
@@ -103,7 +121,7 @@ def aggregate(suite: Suite, summaries: Sequence[TestSummary], model: str) -> Agg
     """Average tasks within each category, and then categories, seed by seed.
 
     The first test set of a task counts. A category counts where each of its tasks that has
-    results has them of every seed; tasks trained on dev never do.
+    results has them of every seed; tasks without their training file never do.
 
     Args:
         suite: The suite.
@@ -113,7 +131,7 @@ def aggregate(suite: Suite, summaries: Sequence[TestSummary], model: str) -> Agg
     Returns:
         The aggregate, or null where there is nothing to average.
     """
-    first = [s for s in summaries if s.test is s.task.tests[0] and not s.on_dev]
+    first = [s for s in summaries if s.test is s.task.tests[0] and s.trained_on == "train"]
     scored = [s for s in first if model in s.values]
     if not scored:
         return None
@@ -144,7 +162,7 @@ def table(
     Args:
         suite: The suite.
         summaries: Summaries of its tasks.
-        absent: Why a task has no results, by its name.
+        absent: Why a line has no results, by the name of the task or of one of its test sets.
 
     Returns:
         Column names, and the cells of every line.
@@ -155,14 +173,22 @@ def table(
     header = ["task", "metric", "n", *models, "published"]
     lines = []
     for task in suite.tasks:
-        of_task = [s for s in summaries if s.task is task]
-        for s in of_task:
-            cells = [cell(s.values.get(model, ())) for model in models]
-            lines.append([s.name, task.metric, f"{s.n}", *cells, s.test.published])
+        of_task = {s.test.split: s for s in summaries if s.task is task}
         if not of_task and task.name in absent:
-            published = task.tests[0].published
-            lines.append([task.name, task.metric, "absent", *[""] * len(models), published])
+            lines.append(_absent_line(task.name, task, task.tests[0], models))
+        for test in task.tests if of_task else ():
+            name = test_name(task, test)
+            if test.split in of_task:
+                s = of_task[test.split]
+                cells = [cell(s.values.get(model, ())) for model in models]
+                lines.append([s.name, task.metric, f"{s.n}", *cells, test.published])
+            elif name in absent:
+                lines.append(_absent_line(name, task, test, models))
     return header, lines
+
+
+def _absent_line(name: str, task: SuiteTask, test: SuiteTest, models: Sequence[str]) -> list[str]:
+    return [name, task.metric, "absent", *[""] * len(models), test.published]
 
 
 def cell(values: Sequence[float]) -> str:
@@ -191,7 +217,7 @@ def long_table(summaries: Sequence[TestSummary]) -> pl.DataFrame:
                 "task": s.task.name,
                 "split": s.test.split,
                 "category": s.task.category,
-                "trained_on_dev": s.on_dev,
+                "trained_on": s.trained_on,
                 "metric": s.task.metric,
                 "n": s.n,
                 "model": model,
