@@ -3,9 +3,9 @@
 Run: python benchmarks/finetune.py [--threads N] [--repeats N]. The rows are those of $BIOTE_DATA,
 or synthetic ones in the same format where it is not set; the byte-pair encoding of 1,024 pieces is
 trained on the sequences of the same folder. Both ways are `trainer.fit` of the same RegressionTask
-with an encoder of width 32 on the same rows in the same steps of 64: once 64 rows in one pass, once
-64 passes of one row (`accumulate_grad_batches: 64`). Their first gradients are compared. The last
-line is one JSON object:
+with an encoder of width 32 on the same rows in the same steps of 64, trimmed as in
+benchmark/pronab_quick.yaml: once in two passes of 32 packed rows, once in 64 passes of one row
+(`accumulate_grad_batches: 64`). Their first gradients are compared. The last line is one JSON object:
 
 packed_tokens_per_s, single_tokens_per_s: tokens of a second of the training loop with BPE, medians
     of the repeats, which take turns; the first step is not counted.
@@ -43,9 +43,10 @@ from biote.synthetic.dataset import write_all
 from biote.tasks.regression import RegressionTask
 
 STEP_ROWS = 64
+PACKED_ROWS = 32
 STEPS = 4
 PIECES = 1_024
-ENCODER = EncoderConfig(width=32, layers=4, heads=2, context=1024)
+ENCODER = EncoderConfig(width=32, layers=4, heads=1, context=512)
 
 
 class Clock(Callback):
@@ -128,7 +129,7 @@ def compare(root: Path, folder: Path, tokenizer: str, *, repeats: int) -> list[t
     """Runs of both ways in turns; the first pair warms up and is not kept."""
     pairs = []
     for _ in range(repeats + 1):
-        packed = train(root, folder, tokenizer, accumulate=1)
+        packed = train(root, folder, tokenizer, accumulate=STEP_ROWS // PACKED_ROWS)
         single = train(root, folder, tokenizer, accumulate=STEP_ROWS)
         if packed.tokens != single.tokens:
             raise RuntimeError(f"{packed.tokens} tokens packed, {single.tokens} one at a time")

@@ -19,6 +19,7 @@ from torch.nn.attention.varlen import varlen_attn
 from biote.batch import PackedBatch
 from biote.errors import ConfigError
 from biote.modules.config import AttentionBackend, EncoderConfig
+from biote.modules.cpu_attention import GroupAttention
 from biote.modules.initialisation import HiddenLinear
 from biote.modules.rotary import rotary_table, rotate_projection
 
@@ -201,6 +202,9 @@ def attend_sdpa(
         layout: Layout of the batch.
         dropout: Share of the attention weights to drop.
     """
+    if queries.device.type == "cpu" and not dropout:
+        grouped: Tensor = GroupAttention.apply(queries, keys, values, layout.lengths)  # type: ignore[no-untyped-call]
+        return grouped
     mixed = [
         functional.scaled_dot_product_attention(*group, dropout_p=dropout)
         .squeeze(0)
