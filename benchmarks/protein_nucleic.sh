@@ -9,7 +9,7 @@ data=${BIOTE_DATA:?a folder with genbank/, fasta/, pronab/, jaspar/ and structur
 mkdir -p "${1:?a folder to write to}"
 cd "$1"
 shift
-steps=${*:-tokenizer corpora encoders pronab pronab_cluster pronab_paper control jaspar contacts probe clip}
+steps=${*:-corpora encoders pronab pronab_cluster pronab_paper control jaspar contacts probe clip}
 
 once() { # once FILE COMMAND...: run the command unless it has left its file
   local file=$1
@@ -17,32 +17,27 @@ once() { # once FILE COMMAND...: run the command unless it has left its file
   [ -e "$file" ] || "$@"
 }
 
-tokenizer() {
-  once tokenizer biote tokenizer train "$data/genbank" "$data/fasta" --output tokenizer --pieces 1024
-}
-
 corpora() {
   once corpora/nucleic/corpus.json biote prepare "$data/genbank" \
-    "$data/fasta/metagenomics_dna.fasta.gz" --tokenizer tokenizer --output corpora/nucleic \
-    --validation-fraction 0.02
+    "$data/fasta/metagenomics_dna.fasta.gz" --output corpora/nucleic --validation-fraction 0.02
   once corpora/protein/corpus.json biote prepare "$data"/fasta/UP*.fasta.gz \
     "$data"/fasta/prokka_*.faa.gz "$data/fasta/uniref90_esm2_train.parquet" \
-    --tokenizer tokenizer --output corpora/protein --validation-fraction 0.02
+    --output corpora/protein --validation-fraction 0.02
 }
 
 pretrain() { # pretrain NAME TOKENS [OPTION ...]
   local name=$1 tokens=$2
   shift 2
-  once "encoders/$name/encoder" biote fit --config learning.yaml --model.encoder.width 128 \
-    --model.encoder.heads 4 --data.tokens_per_step 4096 --data.tokens "$tokens" \
-    --trainer.val_check_interval 500 --data.validation_tokens 50000 \
+  once "encoders/$name/encoder" biote fit --config learning.yaml --model.encoder.width 64 \
+    --model.encoder.heads 2 --data.tokens_per_step 8192 --data.tokens "$tokens" \
+    --trainer.val_check_interval 300 \
     --trainer.default_root_dir "encoders/$name" --ckpt_path auto "$@"
 }
 
 encoders() { # the two controls together read what the mixed encoder reads
-  pretrain mixed 10000000
-  pretrain nucleic 5000000 --data.corpora '[{folder: corpora/nucleic}]'
-  pretrain protein 5000000 --data.corpora '[{folder: corpora/protein}]'
+  pretrain mixed 30000000
+  pretrain nucleic 15000000 --data.corpora '[{folder: corpora/nucleic}]'
+  pretrain protein 15000000 --data.corpora '[{folder: corpora/protein}]'
 }
 
 crossval() { # crossval NAME OPTION...
