@@ -29,7 +29,8 @@ pretrain() { # pretrain NAME TOKENS [OPTION ...]
   local name=$1 tokens=$2
   shift 2
   once "encoders/$name/encoder" biote fit --config learning.yaml --model.encoder.width 64 \
-    --model.encoder.heads 2 --data.tokens_per_step 8192 --data.tokens "$tokens" \
+    --model.encoder.heads 2 --model.encoder.context 512 --data.context 512 \
+    --data.tokens_per_step 8192 --data.tokens "$tokens" \
     --trainer.val_check_interval 300 \
     --trainer.default_root_dir "encoders/$name" --ckpt_path auto "$@"
 }

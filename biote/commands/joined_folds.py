@@ -15,6 +15,7 @@ from biote.atomic import atomic_path
 from biote.commands.fold_runs import ROWS_FILE, DoneFold
 from biote.commands.tables import MOST_COLUMNS, console
 from biote.errors import DataError
+from biote.report.folds import fold_figure
 from biote.tasks.fold_table import (
     ALL_ROWS,
     MEAN,
@@ -31,11 +32,12 @@ from biote.tasks.results import PREDICTIONS_FILE, read_results
 logger = logging.getLogger(__name__)
 
 TABLE_FILE: Final = "crossval.parquet"
+FIGURE_FILE: Final = "crossval.png"
 JOINED_PREDICTIONS_FILE: Final = "predictions.parquet"
 
 
 def join_folds(output: Path, folds: Sequence[DoneFold], *, name: str) -> pl.DataFrame:
-    """Join folds, write ``crossval.parquet`` and ``predictions.parquet``, print the table.
+    """Join folds, write the table, a picture and the predictions, print the table.
 
     Args:
         output: Folder to write to.
@@ -76,7 +78,13 @@ def join_folds(output: Path, folds: Sequence[DoneFold], *, name: str) -> pl.Data
     _write(table, output / TABLE_FILE)
     _write(predictions, output / JOINED_PREDICTIONS_FILE)
     _print(table, folds=len({one.run.fold for one in folds}), of=first.folds)
-    logger.info("Table written to %s.", output / TABLE_FILE)
+    fold_figure(
+        output / FIGURE_FILE,
+        table,
+        predictions if first.target_kind == "regression" and one_output else None,
+        subtitle=f"{results.item(0, 'benchmark')}, {name}",
+    )
+    logger.info("Table written to %s, picture to %s.", output / TABLE_FILE, output / FIGURE_FILE)
     return table
 
 

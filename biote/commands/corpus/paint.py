@@ -35,12 +35,12 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument("--id-column", default="row_id", help="column of protein ids")
     parser.add_argument(
         "--residue-column",
-        default="residue",
+        default="position",
         help="column of residue numbers; without meaning where values are lists",
     )
     parser.add_argument("--value-column", default="prediction", help="column of values")
     parser.add_argument(
-        "--first-residue", type=int, default=1, help="number of the sequence's first residue"
+        "--first-residue", type=int, default=0, help="number of the sequence's first residue"
     )
     parser.add_argument(
         "--where",

@@ -50,7 +50,7 @@ def test_paint_writes_a_structure_and_a_picture(
     pl.DataFrame(
         {
             "row_id": ["1LCD"] * 102,
-            "residue": list(range(1, 52)) * 2,
+            "position": list(range(51)) * 2,
             "prediction": [*values, *(1 - values)],
             "model": ["a"] * 51 + ["b"] * 51,
         }
