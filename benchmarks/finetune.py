@@ -3,9 +3,10 @@
 Run: python benchmarks/finetune.py [--threads N] [--repeats N]. The rows are those of $BIOTE_DATA,
 or synthetic ones in the same format where it is not set; the byte-pair encoding of 1,024 pieces is
 trained on the sequences of the same folder. Both ways are `trainer.fit` of the same RegressionTask
-with an encoder of width 32 on the same rows in the same steps of 64, trimmed as in
-benchmark/pronab_quick.yaml: once in two passes of 32 packed rows, once in 64 passes of one row
-(`accumulate_grad_batches: 64`). Their first gradients are compared. The last line is one JSON object:
+with an encoder of width 32 on the same rows in the same steps of 64, proteins
+trimmed to about 480 residues: once in two passes of 32 packed rows, once in 64
+passes of one row (`accumulate_grad_batches: 64`). Their first gradients are compared. The last line
+is one JSON object:
 
 packed_tokens_per_s, single_tokens_per_s: tokens of a second of the training loop with BPE, medians
     of the repeats, which take turns; the first step is not counted.
@@ -47,6 +48,8 @@ PACKED_ROWS = 32
 STEPS = 4
 PIECES = 1_024
 ENCODER = EncoderConfig(width=32, layers=4, heads=1, context=512)
+CONTEXT = {"BPE": 256, "character": 512}
+"""Tokens that proteins are trimmed to: about 480 residues in both."""
 
 
 class Clock(Callback):
@@ -101,7 +104,7 @@ def train(root: Path, folder: Path, tokenizer: str, *, accumulate: int) -> Clock
         fold=0,
         fold_file=folder / "folds.parquet",
         validation="none",
-        context=ENCODER.context,
+        context=CONTEXT["character" if tokenizer == "character" else "BPE"],
     )
     model = RegressionTask(ENCODER, head=_head, n_outputs=1, vocab_size=data.vocab_size)
     clock = Clock()

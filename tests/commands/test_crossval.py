@@ -62,6 +62,7 @@ def test_every_row_is_tested_once_by_a_model_that_has_not_seen_its_protein(whole
 def test_the_table_says_what_the_folds_say(whole: Path) -> None:
     table = pl.read_parquet(whole / "crossval.parquet")
     assert set(table["run"]) == {whole.name}
+    assert (whole / "crossval.png").read_bytes().startswith(b"\x89PNG")
     (protocol,) = set(table["protocol"])
     for fold in (0, 1):
         done = json.loads((whole / f"fold-{fold}" / "crossval.json").read_text())
