@@ -92,6 +92,7 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
     from biote.commands.fold_runs import done_folds, fold_run, run_fold
     from biote.commands.joined_folds import join_folds
     from biote.commands.lightning_cli import RequestedRun
+    from biote.commands.training import quiet
     from biote.errors import ConfigError
     from biote.tasks.stopping import Stopped
 
@@ -99,6 +100,7 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
         name = option.partition("=")[0]
         if name in _OWN_KEYS:
             raise ConfigError("crossval sets it itself", where=name, mend=f"give {_OWN_KEYS[name]}")
+    quiet()
     config = RequestedRun(list(options)).config["fit"]
     count = config.data.init_args.get("folds")
     if count is None or config.data.init_args.get("split_column") is not None:

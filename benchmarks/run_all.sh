@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Everything behind the protein-nucleic acid part of docs/benchmarks.md: three small encoders, then
-# ProNAB, JASPAR, contacts, the attention probe and gene-protein CLIP. Every step that is done is
-# passed over, so the same command goes on after an interruption.
-# Use: BIOTE_DATA=DIR OMP_NUM_THREADS=1 benchmarks/protein_nucleic.sh OUTPUT [STEP ...]
+# Everything behind docs/benchmarks.md: small encoders, then ProNAB, JASPAR, contacts, the attention
+# probe, gene-protein CLIP, GUE, TAPE, labels of residues and contact maps. A step that is done is
+# passed over, so the same command goes on after an interruption; steps that do not need each other
+# can run at once.
+# Use: BIOTE_DATA=DIR OMP_NUM_THREADS=1 benchmarks/run_all.sh OUTPUT [STEP ...]
 set -euo pipefail
 
-data=${BIOTE_DATA:?a folder with genbank/, fasta/, pronab/, jaspar/ and structures/}
+data=${BIOTE_DATA:?a folder with genbank/, fasta/, pronab/ and so on}
 mkdir -p "${1:?a folder to write to}"
 cd "$1"
 shift
-steps=${*:-corpora encoders pronab pronab_cluster pronab_paper control jaspar contacts probe clip}
+steps=${*:-corpora encoders pronab pronab_cluster pronab_paper control jaspar contacts probe clip \
+  gue tape bpe residues maps}
 
 once() { # once FILE COMMAND...: run the command unless it has left its file
   local file=$1
@@ -125,6 +127,54 @@ align() { # align NAME SPLIT OPTION...
     --data.split_file "folds/clip_$split.parquet" --model.states_folder states \
     --trainer.default_root_dir "runs/$name" --overwrite true "$@"
   biote test --config "runs/$name/config.yaml"
+}
+
+suite() { # suite NAME
+  once "runs/$1/suite.csv" biote suite "$1" --encoder encoders/mixed/encoder --data "$data" --quick \
+    --train-on-dev --output "runs/$1"
+}
+
+gue() { suite gue; }
+
+tape() { suite tape; }
+
+bpe() { # an encoder that reads pieces, for the same labels of residues
+  once bpe/tokenizer biote tokenizer train "$data/genbank" "$data/fasta" --output bpe/tokenizer \
+    --pieces 1024
+  once bpe/protein/corpus.json biote prepare "$data"/fasta/UP*.fasta.gz \
+    "$data"/fasta/prokka_*.faa.gz "$data/fasta/uniref90_esm2_train.parquet" \
+    --tokenizer bpe/tokenizer --output bpe/protein --validation-fraction 0.02
+  pretrain bpe 7500000 --data.corpora '[{folder: bpe/protein}]'
+}
+
+label() { # label NAME OPTION...
+  local name=$1
+  shift
+  biote fit --trainer.default_root_dir "runs/$name" --overwrite true "$@"
+  biote test --config "runs/$name/config.yaml"
+}
+
+residues() { # the same proteins read as characters and as pieces, both scored on residues
+  local encoder
+  for encoder in protein bpe; do
+    once "runs/dna_binding_$encoder/results.parquet" label "dna_binding_$encoder" \
+      --config benchmark/dna_binding_quick.yaml --data.root "$data" \
+      --model.encoder_checkpoint "encoders/$encoder/encoder"
+    once "runs/ss8_$encoder/results.parquet" label "ss8_$encoder" \
+      --config benchmark/residue_table.yaml \
+      --data.root "$data/residue_labels/ss8_peft_sanity_dataset.parquet" \
+      --data.sequence Sequence --data.label Secondary_structure \
+      --data.classes '[G, H, I, B, E, S, T, "~"]' --data.fold_file folds/ss8.parquet \
+      --data.context 512 --trainer.max_epochs 8 \
+      --model.encoder_checkpoint "encoders/$encoder/encoder"
+  done
+}
+
+maps() {
+  once maps.parquet biote corpus maps "$data/structures/proteins" --output maps.parquet
+  once runs/maps/results.parquet label maps --config benchmark/tape_contacts_quick.yaml \
+    --data.root maps.parquet --data.fold_file folds/maps.parquet \
+    --model.encoder_checkpoint encoders/mixed/encoder
 }
 
 for step in $steps; do
