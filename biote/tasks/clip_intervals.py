@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from biote.tasks.bootstrap import interval
+
 REPLICATES: Final = 1_000
-CONFIDENCE: Final = 0.95
 _AT_ONCE: Final = 50
 
 
@@ -75,16 +76,8 @@ def intervals(
             else:
                 with np.errstate(invalid="ignore"):
                     found[name].append((drawn @ above) / (drawn @ below))
-    outside = (1 - CONFIDENCE) / 2
-    return {name: _ends(np.concatenate(parts), outside) for name, parts in found.items()}
-
-
-def _ends(replicates: npt.NDArray[np.float64], outside: float) -> tuple[float, float]:
-    known = replicates[~np.isnan(replicates)]  # a replicate may hold no pair that contributes
-    if not len(known):
-        return float("nan"), float("nan")
-    low, high = np.quantile(known, [outside, 1 - outside])
-    return float(low), float(high)
+    # A replicate may hold no pair that contributes: it has no value.
+    return {name: interval(np.concatenate(parts)) for name, parts in found.items()}
 
 
 def _group_sums(

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from biote.tasks.bootstrap import draws, interval
 from biote.tasks.residue_metrics import THRESHOLD
 
 REPLICATES: Final = 1_000
 """Bootstrap replicates of a confidence interval."""
 
-CONFIDENCE: Final = 0.95
 COMPARED: Final = ("f1", "auroc", "auprc")
 CHANCE: Final = "chance_f1"
 CHANCE_MODEL: Final = "chance"
@@ -155,7 +155,7 @@ def paired_scores(
     units = sorted({unit_of[row] for row in row_ids})
     number = {unit: i for i, unit in enumerate(units)}
     of_row = {row: number[unit_of[row]] for row in row_ids}
-    counts = _counts(len(units), seed)
+    counts = draws(len(units), replicates=REPLICATES, seed=seed)
     lines: list[PairedScore] = []
     for output, label in enumerate(labels):
         mine = {name: f.filter(pl.col("output") == output) for name, f in ordered.items()}
@@ -171,8 +171,8 @@ def paired_scores(
             label: str = label,
             size: int = size,
         ) -> PairedScore:
-            low, high = _interval(values.replicates)
-            fold_low, fold_high = _interval(values.fold_replicates)
+            low, high = interval(values.replicates)
+            fold_low, fold_high = interval(values.fold_replicates)
             known = values.folds[np.isfinite(values.folds)]
             several = len(known) > 1
             return PairedScore(
@@ -233,13 +233,6 @@ class _Scored:
             self.replicates - other.replicates,
             self.fold_replicates - other.fold_replicates,
         )
-
-
-def _counts(units: int, seed: int) -> Floats:
-    """How often each unit is drawn in each replicate, (R, U)."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(units, np.full(units, 1 / units), size=REPLICATES)
-    return drawn.astype(np.float64)
 
 
 def _scores(frame: pl.DataFrame, of_row: Mapping[str, int], counts: Floats) -> dict[str, _Scored]:
@@ -311,13 +304,3 @@ def _mean_of_known(values: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         mean: Floats = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
     return mean
-
-
-def _interval(replicates: Floats) -> tuple[float, float]:
-    """Percentiles of the replicates that have a value."""
-    known = replicates[np.isfinite(replicates)]
-    if not len(known):
-        return math.nan, math.nan
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(known, [outside, 1 - outside])
-    return float(low), float(high)

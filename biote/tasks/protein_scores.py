@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from biote.tasks.bootstrap import draws, interval
+
 REPLICATES: Final = 2_000
 """Bootstrap replicates of a confidence interval."""
-
-CONFIDENCE: Final = 0.95
 
 FEWEST_INPUTS: Final = 3
 """Distinct inputs that a protein needs for a rank correlation of its own."""
@@ -65,7 +65,7 @@ def protein_scores(frame: pl.DataFrame, *, seed: int = 0) -> dict[str, Estimate]
         Estimate by metric. Of ``spearman`` there is no interval.
     """
     by_protein = _per_protein(frame)
-    weights = _replicates(by_protein.height, seed)  # (R, P)
+    weights = draws(by_protein.height, replicates=REPLICATES, seed=seed)  # (R, P)
     sums = by_protein.select("n", "x", "y", "xx", "yy", "xy", "error").to_numpy()  # (P, 7)
     whole = np.ones((1, len(sums)))
     rows, proteins = frame.height, by_protein.height
@@ -73,7 +73,7 @@ def protein_scores(frame: pl.DataFrame, *, seed: int = 0) -> dict[str, Estimate]
     constant = bool((spreads.get_column("prediction") < _NOTHING).all())
 
     def estimate(value: float, replicates: _Floats, count: int = proteins) -> Estimate:
-        low, high = _interval(replicates)
+        low, high = interval(replicates)
         return Estimate(value=value, low=low, high=high, n=rows, proteins=count)
 
     none = np.array([], np.float64)
@@ -169,13 +169,6 @@ def _per_protein(frame: pl.DataFrame) -> pl.DataFrame:
     return per_protein.with_columns(pl.col("within").fill_nan(0.0).fill_null(0.0)).sort("protein")
 
 
-def _replicates(proteins: int, seed: int) -> _Floats:
-    """How often each protein is drawn in each replicate, (R, P)."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(proteins, np.full(proteins, 1 / proteins), size=REPLICATES)
-    return drawn.astype(np.float64)
-
-
 def _correlation(sums: _Floats) -> _Floats:
     """Pearson correlation from sums of n, x, y, xx, yy, xy, ... in columns, (R,)."""
     n, x, y, xx, yy, xy = (sums[:, i] for i in range(6))
@@ -184,13 +177,3 @@ def _correlation(sums: _Floats) -> _Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations: _Floats = covariance / np.sqrt(variances)
     return correlations
-
-
-def _interval(replicates: _Floats) -> tuple[float, float]:
-    """Percentiles of the replicates that have a value."""
-    known = replicates[np.isfinite(replicates)]
-    if not len(known):
-        return math.nan, math.nan
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(known, [outside, 1 - outside])
-    return float(low), float(high)

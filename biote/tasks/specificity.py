@@ -22,13 +22,12 @@ import numpy.typing as npt
 import polars as pl
 
 from biote.errors import DataError
+from biote.tasks.bootstrap import draws, interval
 
 Floats = npt.NDArray[np.float64]
 
 REPLICATES: Final = 10_000
 """Bootstrap replicates of families."""
-
-CONFIDENCE: Final = 0.95
 
 MATCHED: Final = "matched"
 ALL_MUTANTS: Final = "all"
@@ -196,8 +195,7 @@ def family_bootstrap(
     names, index = np.unique(np.asarray(families), return_inverse=True)
     sums = np.bincount(index, values, minlength=len(names))  # (F,)
     counts = np.bincount(index, minlength=len(names))  # (F,)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES)
+    drawn = draws(len(names), replicates=REPLICATES, seed=seed)
     means: Floats = (drawn @ sums) / (drawn @ counts)
     return means
 
@@ -393,11 +391,10 @@ def _paired_line(
 
 def _tests(values: Floats, families: list[str], seed: int) -> dict[str, float]:
     replicates = family_bootstrap(values, families, seed=seed)
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(replicates, [outside, 1 - outside])
+    low, high = interval(replicates)
     return {
-        "low": float(low),
-        "high": float(high),
+        "low": low,
+        "high": high,
         "p_bootstrap": bootstrap_p(replicates),
         "p_sign_flip": sign_flip_p(values, families, seed=seed),
         "p_wilcoxon": wilcoxon_greater(values),
