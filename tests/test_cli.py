@@ -287,7 +287,7 @@ def test_a_model_is_not_tested_on_rows_it_was_trained_on(
         ),
         (
             ["fit", "--config", "demo/delta_g.yaml", "--model.head", "NoHead"],
-            "give one of DeltaGHead, MLPHead",
+            "give one of AttentionProbeHead, DeltaGHead, MLPHead",
         ),
         (["fit", "--config", "demo/delta_g.yaml", "--data", "NoData"], "PronabDataModule"),
         (

@@ -12,7 +12,6 @@ from biote.commands.runs import CHECKPOINTS
 from biote.datamodules.base import LabelledDataModule
 from biote.errors import ConfigError
 from biote.modules.base import EncoderModule
-from biote.tasks.clip import ClipTask
 from biote.tasks.results import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -120,6 +119,6 @@ def _control_rows(cli: BioteCLI, folder: Path, changes: list[str], *, what: str)
     rows = BioteCLI("test", options).rows
     write_results(cli.run_folder, rows)
     predictions = folder / PREDICTIONS_FILE
-    if isinstance(model, ClipTask) and predictions.is_file():  # its figure shows all of them
+    if predictions.is_file():
         write_predictions(cli.run_folder, pl.read_parquet(predictions))
     return rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from dataclasses import replace as dataclass_replace
@@ -17,6 +16,7 @@ import yaml
 
 from biote.atomic import atomic_path, write_text_atomic
 from biote.commands.control import CONTROL_FOLDER
+from biote.commands.fold_runs import done_folds
 from biote.commands.kmer_rows import KMER_MODELS, kmer_rows
 from biote.commands.runs import CHECKPOINTS
 from biote.commands.specificity_rows import VARIANTS_FILE, write_variants
@@ -28,7 +28,6 @@ from biote.tasks.results import PREDICTIONS_FILE, RESULTS_FILE, ResultRow, read_
 
 logger = logging.getLogger(__name__)
 
-_FOLDER: Final = re.compile(r"fold-(\d+)(?:-seed-(\d+))?")
 _REQUEST: Final = "requested.json"
 _MODEL: Final = "model.yaml"
 
@@ -54,14 +53,12 @@ def find_fold_models(crossval: Path, folds: str, *, control: bool) -> list[FoldM
         control: Whether encoders with random weights are wanted beside the others.
 
     Raises:
-        ConfigError: If a fold that is asked for is not there.
+        ConfigError: If a fold that is asked for is not done, or folds differ in their settings.
     """
+    done = done_folds(crossval)
     found: list[FoldModel] = []
-    for folder in crossval.glob("fold-*"):
-        match = _FOLDER.fullmatch(folder.name)
-        if match is None:
-            continue
-        fold, seed = int(match[1]), int(match[2]) if match[2] else None
+    for one in done:
+        folder, fold, seed = one.run.folder, one.run.fold, one.run.seed
         beside = [("", folder)]
         if control:
             beside.append((f"-{CONTROL_FOLDER}", folder / CONTROL_FOLDER))
@@ -71,11 +68,24 @@ def find_fold_models(crossval: Path, folds: str, *, control: bool) -> list[FoldM
                 found.append(FoldModel(fold, seed, folder.name + suffix, checkpoint))
     if not found:
         raise ConfigError(
-            f"no fold-K/{CHECKPOINTS}/best.ckpt below {crossval}",
+            f"no finished fold with a model below {crossval}",
             where="--crossval",
             mend="give the output folder of biote crossval",
         )
     there = sorted({model.fold for model in found})
+    missing = sorted(set(range(done[0].folds)) - set(there))
+    if folds == "all" and missing:
+        raise ConfigError(
+            f"folds not done: {', '.join(map(str, missing))}",
+            where="--crossval",
+            mend=f"run them, or test those that are: --folds {','.join(map(str, there))}",
+        )
+    if len({one.protocol for one in done}) > 1:
+        raise ConfigError(
+            f"the folds below {crossval} were run with different settings",
+            where="--crossval",
+            mend="run them anew with one configuration and --overwrite",
+        )
     if folds != "all":
         try:
             wanted = {int(part) for part in folds.split(",")}
@@ -197,6 +207,7 @@ def _feeding(trained: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     options = trained["init_args"]
     yield "tokenizer", options.get("tokenizer")
     yield "context", options.get("context")
+    yield "nucleic_tokenizer", options.get("nucleic_tokenizer")
     if trained["class_path"].endswith("PronabDataModule"):
         yield "trained_on", options.get("root")
 

@@ -58,6 +58,9 @@ class DoneFold:
     folds: int
     """Number of folds the rows are dealt into."""
 
+    rule: str | None
+    """Rule by which they are dealt, where the benchmark has a choice."""
+
     outputs: tuple[str, ...] = ()
     """What each output is called, where outputs have names."""
 
@@ -145,6 +148,7 @@ def done_folds(output: Path) -> list[DoneFold]:
                     protocol=content["protocol"],
                     target_kind=content["target_kind"],
                     folds=content["folds"],
+                    rule=content["rule"],
                     outputs=tuple(content.get("outputs", ())),
                 )
             )
@@ -238,6 +242,8 @@ def _test_ablations(tested: BioteCLI) -> None:
     before = data.ablation
     # An encoder that reads nucleic acids alone has nothing to read where there are none.
     alone = data.nucleic_tokenizer is not None
+    if alone:
+        logger.info("Not tested on proteins alone: one of the two encoders would read nothing.")
     for kind in ABLATIONS[:1] if alone else ABLATIONS:
         data.ablation = AblationSettings(kind=kind)
         tested.trainer.test(tested.model, datamodule=data, verbose=False)
@@ -254,6 +260,7 @@ def _finish(run: FoldRun, tested: BioteCLI, protocol: str) -> None:
         "fold": run.fold,
         "seed": run.seed,
         "folds": tested.config["test"].data.init_args.folds,
+        "rule": tested.config["test"].data.init_args.get("rule"),
         "protocol": protocol,
         "target_kind": data.target_kind,
         "outputs": list(getattr(data, "output_names", ())),

@@ -32,6 +32,7 @@ from biote.tasks.results import PREDICTIONS_FILE, read_results
 logger = logging.getLogger(__name__)
 
 TABLE_FILE: Final = "crossval.parquet"
+_HOLDING_RULE: Final = "paper"
 FIGURE_FILE: Final = "crossval.png"
 JOINED_PREDICTIONS_FILE: Final = "predictions.parquet"
 
@@ -61,7 +62,10 @@ def join_folds(output: Path, folds: Sequence[DoneFold], *, name: str) -> pl.Data
     facts = pl.concat([_facts(one) for one in folds])
     first = folds[0]
     one_seed = facts.filter(pl.col("seed").eq_missing(first.run.seed))
-    check_partition(one_seed, whole=one_seed.get_column("fold").n_unique() == first.folds)
+    whole = one_seed.get_column("fold").n_unique() == first.folds
+    held = check_partition(one_seed, whole=whole, holds=first.rule == _HOLDING_RULE)
+    if held:
+        logger.info("%d rows are held in training in every fold and tested in none.", held)
     predictions = pl.concat([_predictions(one, results, facts) for one in folds])
     one_output = predictions.get_column("output").max() == 0
     if first.target_kind == "regression" and one_output:
@@ -163,7 +167,7 @@ def _print(table: pl.DataFrame, *, folds: int, of: int) -> None:
         title = f"{first['benchmark']}, {folds} of {of} folds, {subset} ({count:,})"
         caption = (
             f"{first['run']}, protocol {first['protocol'][:12]}. ±: standard error over folds; "
-            "[]: 95 % interval, proteins resampled, all folds pooled"
+            "[]: 95 % interval, proteins (or clusters kept together) resampled, folds pooled"
         )
         grid = Table(title=title, caption=caption if subset == ALL_ROWS else None)
         metrics = part.get_column("metric").unique(maintain_order=True).to_list()

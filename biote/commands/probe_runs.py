@@ -23,6 +23,7 @@ from biote.tasks.results import PREDICTIONS_FILE, ResultRow, read_results
 from biote.tasks.run_record import RUN_FILE
 
 _TESTED: Final = "test"
+_CONTROL: Final = "random encoder"
 _COMPARED_SECTIONS: Final = ("seed_everything", "model", "data")
 _COMPARED_OF_TRAINER: Final = (
     "max_steps",
@@ -105,6 +106,9 @@ def read_run(folder: Path, name: str) -> ProbeRun:
     tested = results.filter((pl.col("head") != "-") & (pl.col("split") == _TESTED))
     predicted = pl.concat([_predictions(done) for done in folds])
     models = sorted(set(tested.get_column("model")) & set(predicted.get_column("model")))
+    # Beside a pre-trained encoder its control stands in the same files.
+    own = [model for model in models if not model.endswith(_CONTROL)]
+    models = own or models
     if len(models) != 1:
         raise DataError(
             f"predictions of {len(models)} trained models ({', '.join(models)}), not of one",

@@ -84,6 +84,9 @@ def read_site(given: str) -> str:
     Raises:
         DataError: On another letter, or none.
     """
+    if "U" in given.upper():
+        # A canonical sequence would have T for it, and a site of RNA the answer of DNA.
+        raise DataError("U in the site", where="--site", mend="scan sites of DNA: A, C, G, T")
     site = canonical_sequence(given, Molecule.DNA, record="--site")
     if not site or set(site) - set(BASES):
         raise DataError(

@@ -103,6 +103,14 @@ def run(arguments: jsonargparse.Namespace) -> None:
         with atomic_path(arguments.output) as partial:
             table.write_parquet(partial)
         logger.info("Table written to %s.", arguments.output)
+    same = table.filter(table.select([*_KEYS, "metric"]).is_duplicated())
+    if not same.is_empty():
+        line = same.row(0, named=True)
+        raise ConfigError(
+            f"{line['run']} has several {line['metric']} of {line['model']}",
+            where="runs",
+            mend="give folders that hold the test of one fold, benchmark and head",
+        )
     metrics = arguments.metrics or table.get_column("metric").unique(maintain_order=True).to_list()
     _print(table, metrics, markdown=arguments.markdown)
 
@@ -121,6 +129,12 @@ def _read(text: str, *, rows: str, pooled: bool) -> pl.DataFrame:
     columns = [*_KEYS, "metric", "value", "error", "low", "high", "n", "unit"]
     run = pl.lit(name if named else folder.resolve().name).alias("run")
     if not (folder / TABLE_FILE).is_file():
+        if rows != ALL_ROWS:
+            raise ConfigError(
+                f"{folder} is no cross-validation, all its rows are scored together",
+                where="--rows",
+                mend="leave it out, or leave that run out",
+            )
         unknown = pl.lit(math.nan)
         frame = read_results([folder]).with_columns(
             run, pl.lit(ALL_ROWS).alias("rows"), *(unknown.alias(c) for c in columns[7:10])
@@ -135,7 +149,14 @@ def _read(text: str, *, rows: str, pooled: bool) -> pl.DataFrame:
             mend=f"there are: {', '.join(scored)}",
         )
     chosen = (pl.col("rows") == rows) & (pl.col("statistic") == (POOLED if pooled else MEAN))
-    return joined.filter(chosen).with_columns(run).select(columns)
+    lines = joined.filter(chosen).with_columns(run).select(columns)
+    if lines.is_empty():
+        raise ConfigError(
+            f"{folder} has no scores over the rows of all folds",
+            where="--pooled",
+            mend="leave it out: there are means over folds",
+        )
+    return lines
 
 
 def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> None:

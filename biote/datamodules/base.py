@@ -272,12 +272,13 @@ class LabelledDataModule(LightningDataModule, ABC):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def row_facts(self) -> pl.DataFrame:
-        """What scoring needs to know of all rows: row_id, split, group, protein and input."""
+        """What scoring needs to know of all rows: row_id, split, group, cluster, protein, input."""
         rows = [(split, row) for split in SPLITS for row in self.rows(split)]
         return facts_frame(
             [row.id for _, row in rows],
             [row.parts for _, row in rows],
             groups=[row.group for _, row in rows],
+            clusters=[row.cluster for _, row in rows],
             splits=[split for split, _ in rows],
         )
 

@@ -39,7 +39,12 @@ def _key(parts: Parts) -> str:
 
 
 def facts_frame(
-    row_ids: Sequence[str], parts: Sequence[Parts], *, groups: Sequence[str], splits: Sequence[str]
+    row_ids: Sequence[str],
+    parts: Sequence[Parts],
+    *,
+    groups: Sequence[str],
+    clusters: Sequence[str | None],
+    splits: Sequence[str],
 ) -> pl.DataFrame:
     """The table of row facts.
 
@@ -47,15 +52,17 @@ def facts_frame(
         row_ids: Id of every row.
         parts: Sequences of every row.
         groups: What of every row stays on one side of the split.
+        clusters: Groups of similar ones that stay on one side, too, where they are known.
         splits: Its side.
 
     Returns:
-        Columns row_id, split, group, protein, input.
+        Columns row_id, split, group, cluster, protein, input.
     """
-    content: Mapping[str, Sequence[str]] = {
+    content: Mapping[str, Sequence[str | None]] = {
         "row_id": list(row_ids),
         "split": list(splits),
         "group": list(groups),
+        "cluster": list(clusters),
         "protein": [protein_key(row) for row in parts],
         "input": [input_key(row) for row in parts],
     }

@@ -338,6 +338,11 @@ class PronabDataModule(LabelledDataModule):
         """The facts of all rows, with kd_disagreement_kcal_mol unless a row is several."""
         facts = super().row_facts()
         if self._duplicates in ("mean", "median"):
+            logger.info(
+                "ProNAB: a row is several measurements (data.duplicates: %s), so neither rows that "
+                "agree with their Kd nor repeated measurements are scored by themselves.",
+                self._duplicates,
+            )
             return facts
         disagreement = [self._disagreement.get(row) for row in facts.get_column("row_id")]
         column = pl.Series("kd_disagreement_kcal_mol", disagreement, pl.Float64)

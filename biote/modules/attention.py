@@ -42,9 +42,15 @@ class GroupLayout:
             (T, 2, 1, d / 2, 2).
         cu_seqlens: First token of every group and T at the end, (B + 1,), int32.
         lengths: Tokens of every group, B numbers.
+
+    Raises:
+        ValueError: If a group is empty or the groups are not the whole batch.
     """
 
     def __init__(self, table: Tensor, cu_seqlens: Tensor, lengths: tuple[int, ...]) -> None:
+        if min(lengths) < 1 or sum(lengths) != len(table):
+            # The kernels trust this: an empty group would end the process, a gap return garbage.
+            raise ValueError(f"groups of {sum(lengths)} tokens in a batch of {len(table)}")
         self.table = table
         self.cu_seqlens = cu_seqlens
         self.lengths = lengths

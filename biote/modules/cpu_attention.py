@@ -51,10 +51,11 @@ class GroupAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of queries, keys and values, (T, H, d) each."""
-        *tensors, mixed = ctx.saved_tensors[:4]
+        saved = ctx.saved_tensors  # once: activation checkpointing computes them for one look
+        *tensors, mixed = saved[:4]
         gradients = [torch.empty_like(tensor) for tensor in tensors]
         groups = _groups(ctx.lengths, gradient, *tensors, mixed, *gradients)
-        for group, log_sum in zip(groups, ctx.saved_tensors[4:], strict=True):
+        for group, log_sum in zip(groups, saved[4:], strict=True):
             parts = _BACKWARD(*group[:5], log_sum, 0.0, False)
             for whole, part in zip(group[5:], parts, strict=True):
                 whole.copy_(part)

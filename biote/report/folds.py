@@ -32,7 +32,8 @@ def fold_figure(
     Args:
         path: PNG to write.
         table: Columns of `biote.tasks.fold_table.SCHEMA`.
-        predictions: Columns model, split, target, prediction, one output a row; null draws none.
+        predictions: Columns model, split, seed, target, prediction, one output a row; null draws
+            none.
         subtitle: A line under the title.
     """
     shown = table.filter((pl.col("rows") == ALL_ROWS) & pl.col("statistic").is_in([FOLD, MEAN]))
@@ -52,8 +53,12 @@ def fold_figure(
             _scores(axes[i], shown.filter(pl.col("metric") == metric), models)
             axes[i].set_yticks(range(len(models)), [_label(*m) if i == 0 else "" for m in models])
         if predictions is not None:
-            name, split, _ = models[0]
-            drawn = predictions.filter((pl.col("model") == name) & (pl.col("split") == split))
+            name, split, seed = models[0]
+            drawn = predictions.filter(
+                (pl.col("model") == name)
+                & (pl.col("split") == split)
+                & pl.col("seed").eq_missing(pl.lit(seed, pl.Int64))
+            )
             _scatter(axes[-1], drawn, unit=_unit(table))
         figure.suptitle(f"Cross-validation (points: folds; mean ± standard error)\n{subtitle}")
         figure.savefig(path, format="png")

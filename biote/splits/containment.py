@@ -1,8 +1,8 @@
-"""Which proteins are part of another one, or share a part with it.
+"""Which proteins are part of another one, or hold one.
 
 A structure often holds one domain of a protein. Scored from end to end, over the longer length,
 the domain and the whole protein are not similar (see `biote.splits.homology`); the best local
-alignment, over the domain's own length, finds them.
+alignment, over the length of the shorter one, finds them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ def contained_scores(
     workers: int | None = None,
     progress: OnPairs | None = None,
 ) -> Floats:
-    """Best local alignment of every protein with any reference, over the protein's own length.
+    """Best local alignment of every protein with any reference, over the length of the shorter.
 
     Smith-Waterman with BLOSUM62 and the gap costs of `biote.splits.homology`. A protein that is
-    part of a reference scores about 5.2; very short ones score high by chance.
+    part of a reference, or that a reference is part of, scores about 5.2; where one of the two is
+    very short, as peptides are, the score is high by chance.
 
     Args:
         queries: Q proteins.
@@ -55,8 +56,8 @@ def contained_scores(
                 result = parasail.sw_striped_32(
                     letters, other, GAP_OPEN, GAP_EXTEND, parasail.blosum62
                 )
-            scores.append(int(result.score))
-        return max(scores) / len(letters)
+            scores.append(int(result.score) / min(len(letters), len(other)))
+        return max(scores)
 
     found: list[float] = []
     with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:

@@ -89,12 +89,16 @@ SCHEMA: Final = {
 }
 
 
-def check_partition(facts: pl.DataFrame, *, whole: bool) -> None:
+def check_partition(facts: pl.DataFrame, *, whole: bool, holds: bool = False) -> int:
     """Refuse folds that are no partition of the rows by group.
 
     Args:
         facts: Columns fold, row_id, split, group of all rows, once for each fold.
         whole: Whether all folds are there, so that every row is tested once.
+        holds: Whether the rule of the split holds some rows in training in every fold.
+
+    Returns:
+        How many rows are held in training; 0 where not all folds are there.
 
     Raises:
         DataError: If folds differ in their rows, a row is tested in two folds or in none, or a
@@ -115,9 +119,11 @@ def check_partition(facts: pl.DataFrame, *, whole: bool) -> None:
             where="cross-validation",
             mend="run all folds with the same fold file",
         )
-    if whole and tested.height != facts.get_column("row_id").n_unique():
+    untested = facts.join(tested.select("row_id"), on="row_id", how="anti")
+    missing = untested if not holds else untested.filter(pl.col("split") != "train")
+    if whole and missing.height:
         raise DataError(
-            f"{facts.get_column('row_id').n_unique() - tested.height} rows are tested in no fold",
+            f"{missing.get_column('row_id').n_unique()} rows are tested in no fold",
             where="cross-validation",
             mend="run all folds with the same fold file",
         )
@@ -130,6 +136,7 @@ def check_partition(facts: pl.DataFrame, *, whole: bool) -> None:
             where="cross-validation",
             mend="delete the fold file and run the folds anew",
         )
+    return untested.get_column("row_id").n_unique() if whole else 0
 
 
 def with_ensembles(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -77,13 +77,19 @@ def load_task(checkpoint: Path) -> TrainedTask:
         checkpoint: File or folder that ``biote fit`` has written.
 
     Raises:
-        CheckpointError: If it is none, or nothing can be built from it.
+        CheckpointError: If it is none, its model has two encoders, or nothing can be built from it.
     """
     content = _content(checkpoint)
     identity = content[_KEY]
     sections = _sections(content, checkpoint)
     model = sections["model"]
     options = dict(model["init_args"])
+    if options.get("nucleic_encoder") is not None:
+        raise CheckpointError(
+            "two encoders read the parts of its input by themselves",
+            where=str(checkpoint),
+            mend="give a model of one encoder; biote test and biote specificity take both kinds",
+        )
     options["encoder"] = {name: identity["encoder"][name] for name in _SIZES}
     options["encoder_checkpoint"] = None
     options["vocab_size"] = identity["encoder"]["vocab_size"]

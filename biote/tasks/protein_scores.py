@@ -56,8 +56,11 @@ def protein_scores(frame: pl.DataFrame, *, seed: int = 0) -> dict[str, Estimate]
     distinct inputs and two distinct targets; where all predictions for a protein are the same it
     counts as 0. A correlation over all rows is NaN where predictions are the same in each fold.
 
+    Intervals resample proteins, or clusters of similar ones where the split keeps those together.
+
     Args:
-        frame: Columns fold, protein, input, target, prediction; N rows.
+        frame: Columns fold, protein, input, target, prediction, and cluster where it is known; N
+            rows.
         seed: Chooses the bootstrap replicates; of two models on the same rows the same proteins
             are drawn.
 
@@ -65,7 +68,9 @@ def protein_scores(frame: pl.DataFrame, *, seed: int = 0) -> dict[str, Estimate]
         Estimate by metric. Of ``spearman`` there is no interval.
     """
     by_protein = _per_protein(frame)
-    weights = draws(by_protein.height, replicates=REPLICATES, seed=seed)  # (R, P)
+    units = by_protein.get_column("unit").rank("dense").to_numpy() - 1  # (P,)
+    drawn = draws(int(units.max()) + 1, replicates=REPLICATES, seed=seed)
+    weights = drawn[:, units]  # (R, P)
     sums = by_protein.select("n", "x", "y", "xx", "yy", "xy", "error").to_numpy()  # (P, 7)
     whole = np.ones((1, len(sums)))
     rows, proteins = frame.height, by_protein.height
@@ -106,10 +111,11 @@ def one_row_per_input(frame: pl.DataFrame) -> pl.DataFrame:
         frame: Columns fold, protein, input, target, prediction and whatever else.
 
     Returns:
-        Columns fold, protein, input, target, prediction.
+        Columns fold, protein, input, target, prediction, and cluster where it was there.
     """
+    cluster = [pl.col("cluster").first()] if "cluster" in frame.columns else []
     return frame.group_by("fold", "protein", "input", maintain_order=True).agg(
-        pl.col("target").median(), pl.col("prediction").mean()
+        pl.col("target").median(), pl.col("prediction").mean(), *cluster
     )
 
 
@@ -149,8 +155,11 @@ def _per_protein(frame: pl.DataFrame) -> pl.DataFrame:
     x, y = (pl.col(name) - pl.col(name).mean() for name in ("target", "prediction"))
     centred = frame.with_columns(x.alias("cx"), y.alias("cy"))
     spearman = pl.corr("target", "prediction", method="spearman")
+    known = "cluster" in frame.columns
+    unit = pl.coalesce("cluster", "protein") if known else pl.col("protein")
     per_protein = centred.group_by("protein", maintain_order=True).agg(
         pl.len().cast(pl.Float64).alias("n"),
+        unit.first().alias("unit"),
         pl.col("cx").sum().alias("x"),
         pl.col("cy").sum().alias("y"),
         (pl.col("cx") ** 2).sum().alias("xx"),

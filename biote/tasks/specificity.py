@@ -45,6 +45,7 @@ WITHIN_SPEARMAN: Final = "Spearman within factors"
 
 _FEWEST_MUTANTS: Final = 3
 _ROUNDING_KCAL_MOL: Final = 1e-9
+"""Of predictions in double precision, those of k-mer models."""
 _MOST_ENUMERATED: Final = 12  # families
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from biote.cli import main
 from biote.splits import load_folds
+from biote.splits.homology import best_scores
 from biote.synthetic.dataset import write_all
 from biote.tasks.fold_table import ALL_ROWS, FOLD, POOLED
 
@@ -81,6 +82,35 @@ def test_the_table_says_what_the_folds_say(whole: Path) -> None:
         assert (both["n"] == both["n_fold"]).all()
     assert {"random encoder", "train mean", "ridge 1-3-mers"} <= set(table["model"])
     assert any(model.startswith("trees") for model in table["model"])
+
+
+def test_the_control_and_rows_held_in_training_have_their_place(
+    whole: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dealt = load_folds(whole / "folds.parquet")
+    proteins = sorted({protein for protein in dealt.proteins if protein is not None})
+    nearest = [
+        best_scores([one], [other for other in proteins if other != one]).scores[0]
+        for one in proteins
+    ]
+    threshold = str(max(nearest) - 1e-6)  # two proteins have a similar one
+    arguments = [
+        *options(data, tmp_path), "--trees", "false", "--data.rule", "paper",
+        "--data.threshold", threshold, "--model.encoder", "null",
+        "--model.encoder_checkpoint", str(whole / "fold-0" / "encoder"),
+    ]  # fmt: skip
+    arguments[arguments.index("--data.tokenizer") + 1] = "null"
+    with caplog.at_level("INFO"):
+        assert main(arguments) == 0
+    assert "rows are held in training in every fold" in caplog.text
+    folds = load_folds(tmp_path / "folds.parquet")
+    held = [row for row, fold in zip(folds.row_ids, folds.assignment, strict=True) if fold < 0]
+    assert 0 < len(held) < len(folds.row_ids)
+    predictions = pl.read_parquet(tmp_path / "predictions.parquet")
+    assert set(predictions["row_id"]) == set(folds.row_ids) - set(held)
+    table = pl.read_parquet(tmp_path / "crossval.parquet")
+    scored = table.filter((pl.col("statistic") == POOLED) & (pl.col("metric") == "mae"))
+    assert {"pre-trained encoder", "random encoder"} <= set(scored["model"])
 
 
 def test_ablations_change_the_predictions_of_the_same_rows(whole: Path) -> None:

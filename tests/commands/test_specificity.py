@@ -42,18 +42,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def crossval(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two fold models of ProNAB, a step each."""
+    """Two of three fold models of ProNAB, a few steps each."""
     folder = tmp_path_factory.mktemp("crossval")
-    for fold in range(2):
-        options = [
-            "--config", "benchmark/pronab.yaml", "--data.root", str(data),
-            "--data.fold_file", str(folder / "folds.parquet"), "--data.folds", "3",
-            "--data.fold", str(fold), "--data.tokenizer", "character", "--data.batch_size", "16",
-            "--model.encoder_checkpoint", "null", "--model.encoder", ENCODER,
-            "--model.init_seed", str(fold), "--trainer.max_epochs", "1",
-            "--trainer.default_root_dir", str(folder / f"fold-{fold}"),
-        ]  # fmt: skip
-        assert main(["fit", *options]) == 0
+    options = [
+        "--config", "benchmark/pronab.yaml", "--data.root", str(data),
+        "--data.fold_file", str(folder / "folds.parquet"), "--data.folds", "3",
+        "--data.tokenizer", "character", "--data.batch_size", "16", "--baselines", "false",
+        "--model.encoder_checkpoint", "null", "--model.encoder", ENCODER,
+        "--trainer.max_epochs", "1", "--folds", "0,1", "--output", str(folder),
+    ]  # fmt: skip
+    assert main(["crossval", *options]) == 0
     return folder
 
 
@@ -66,6 +64,9 @@ def test_fold_models_are_tested_and_joined(
 ) -> None:
     command = ["specificity", "--crossval", str(crossval), *common(data)]
     options = [*command, "--data.probabilities", "[0.1]", "--output", str(tmp_path)]
+    assert main(options) == 2
+    assert "folds not done: 2" in capsys.readouterr().err
+    options += ["--folds", "0,1"]
     assert main(options) == 0
     assert "matched - shuffled" in capsys.readouterr().out
     table = pl.read_parquet(tmp_path / "specificity.parquet")
@@ -106,7 +107,7 @@ def test_fold_models_are_tested_and_joined(
 def test_kmer_models_are_fitted_on_the_training_rows_of_each_fold(
     data: Path, crossval: Path, tmp_path: Path
 ) -> None:
-    options = ["--trees", "false", "--output", str(tmp_path), *common(data)]
+    options = ["--trees", "false", "--output", str(tmp_path), "--folds", "0,1", *common(data)]
     assert main(["specificity", "--crossval", str(crossval), *options]) == 0
     predictions = pl.read_parquet(tmp_path / "predictions.parquet")
     assert set(predictions["model"]) == {"random encoder", RIDGE}
@@ -152,10 +153,9 @@ def test_kmer_models_need_the_rows_that_the_model_was_trained_on(
 ) -> None:
     content = torch.load(crossval / "fold-0" / "checkpoints" / "best.ckpt", weights_only=False)
     content["PronabDataModule"]["split"] = "another"
-    moved = tmp_path / "other" / "fold-0" / "checkpoints" / "best.ckpt"
-    moved.parent.mkdir(parents=True)
-    torch.save(content, moved)
-    command = ["specificity", "--crossval", str(tmp_path / "other"), *common(data)]
+    shutil.copytree(crossval / "fold-0", tmp_path / "other" / "fold-0")
+    torch.save(content, tmp_path / "other" / "fold-0" / "checkpoints" / "best.ckpt")
+    command = ["specificity", "--crossval", str(tmp_path / "other"), "--folds", "0", *common(data)]
     assert main([*command, "--output", str(tmp_path / "a")]) == 2
     assert "trained on another split of the data" in capsys.readouterr().err
     options = ["--output", str(tmp_path / "b"), "--baselines", "false"]
@@ -348,7 +348,9 @@ def test_proteins_and_sites_are_read(tmp_path: Path) -> None:
     path.write_text(">name more\nmkv\nR*\n")
     assert read_protein(str(path)) == ("name", "MKVR")
     assert read_protein("mkv") == ("mkv", "MKV")
-    assert read_site("acgu") == "ACGT"
+    assert read_site("acgt") == "ACGT"
+    with pytest.raises(DataError, match="U in the site"):
+        read_site("ACGU")
     path.write_text(">a\nMKV\n>b\nMKL\n")
     with pytest.raises(DataError, match="2 proteins in"):
         read_protein(str(path))

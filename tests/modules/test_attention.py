@@ -11,6 +11,7 @@ from biote.batch import PackedBatch
 from biote.errors import ConfigError
 from biote.modules.attention import (
     Attention,
+    GroupLayout,
     attend_explicit,
     attend_varlen,
     group_layout_of,
@@ -149,3 +150,9 @@ def test_attention_weights_are_dropped_in_training_alone(
     assert not torch.allclose(dropped[0], expected)
     # What is left is scaled up, so that the mean stays.
     torch.testing.assert_close(dropped.mean(0), expected, rtol=0, atol=0.6 * expected.std().item())
+
+
+@pytest.mark.parametrize("lengths", [(3, 0, 2), (3, 1), (3, 3)])
+def test_groups_that_are_not_the_batch_are_refused(lengths: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="in a batch of 5"):
+        GroupLayout(torch.zeros(5, 2, 1, 4, 2), torch.tensor([0]), lengths)

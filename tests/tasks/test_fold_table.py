@@ -70,10 +70,21 @@ def predictions(seeds: tuple[int | None, ...]) -> pl.DataFrame:
 def test_a_partition_is_accepted_and_anything_else_refused() -> None:
     # REFERENCE 6, 1: folds that are reshuffled each time are no partition.
     whole = facts()
-    check_partition(whole, whole=True)
-    check_partition(facts(3).filter(pl.col("fold") < 2), whole=False)
+    assert check_partition(whole, whole=True) == 0
+    assert check_partition(facts(3).filter(pl.col("fold") < 2), whole=False) == 0
     with pytest.raises(DataError, match="2 rows are tested in no fold"):
         check_partition(facts(3).filter(pl.col("fold") < 2), whole=True)
+    # Rows that the rule holds in training are tested nowhere, and no others may be.
+    held = facts(3).filter(pl.col("fold") < 2)
+    lost = held.with_columns(
+        pl.when((pl.col("fold") == 0) & (pl.col("split") == "train"))
+        .then(pl.lit("validation"))
+        .otherwise("split")
+        .alias("split")
+    )
+    assert check_partition(held, whole=True, holds=True) == 2
+    with pytest.raises(DataError, match="2 rows are tested in no fold"):
+        check_partition(lost, whole=True, holds=True)
     second_tests = (pl.col("fold") == 1) & (pl.col("group") == "g0")
     twice = whole.with_columns(
         pl.when(second_tests).then(pl.lit("test")).otherwise("split").alias("split")

@@ -137,3 +137,25 @@ def test_the_replicate_oracle_leaves_its_own_row_out() -> None:
     # The copied 6 is one measurement, and so is the copied 3, which leaves z without a second.
     assert found["target"].to_list() == [1.0, 2.0, 6.0]
     assert found["prediction"].to_list() == [4.0, 3.5, 1.5]
+
+
+def test_intervals_resample_clusters_where_they_are_known() -> None:
+    rng = np.random.default_rng(0)
+    proteins = np.repeat(np.arange(40), 5)
+    shared = rng.normal(0, 3, 8)[proteins // 5]  # proteins of a cluster are wrong together
+    frame = pl.DataFrame(
+        {
+            "fold": proteins // 20,
+            "protein": [f"p{i}" for i in proteins],
+            "cluster": [f"c{i // 5}" for i in proteins],
+            "input": [f"i{i}" for i in range(200)],
+            "target": rng.normal(0, 1, 200),
+            "prediction": shared + rng.normal(0, 1, 200),
+        }
+    )
+    with_clusters = protein_scores(frame)["mae"]
+    without = protein_scores(frame.drop("cluster"))["mae"]
+    assert with_clusters.value == without.value
+    assert with_clusters.high - with_clusters.low > 1.5 * (without.high - without.low)
+    unknown = frame.with_columns(pl.lit(None, pl.String).alias("cluster"))
+    assert protein_scores(unknown)["mae"] == without

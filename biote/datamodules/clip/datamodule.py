@@ -209,7 +209,7 @@ class ClipDataModule(LightningDataModule):
             generator = np.random.default_rng(self.seed)
             for side in (self.trained, ~self.trained):
                 shuffled = generator.permutation(np.flatnonzero(side))
-                partners[shuffled] = np.roll(shuffled, 1)  # nobody keeps its own
+                partners[shuffled] = np.roll(shuffled, 1)  # no pair keeps its own
         return partners
 
     @cached_property

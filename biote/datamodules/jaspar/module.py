@@ -49,6 +49,8 @@ class JasparDataModule(LabelledDataModule):
         context: Most tokens of a row; proteins are trimmed to fit, nucleic acids never.
         seed: Decides mutants, controls and which proteins are drawn.
         num_workers: Processes that build batches.
+        nucleic_tokenizer: Tokenizer of the nucleic acids where a second encoder reads them; null
+            takes that of ``model.nucleic_encoder.encoder_checkpoint``.
 
     Source: paper, Methods (nucleic acid binding specificity).
     """
@@ -76,9 +78,15 @@ class JasparDataModule(LabelledDataModule):
         context: int = 2048,
         seed: int = 0,
         num_workers: int = 0,
+        nucleic_tokenizer: str | None = None,
     ) -> None:
         super().__init__(
-            tokenizer, context=context, batch_size=batch_size, seed=seed, num_workers=num_workers
+            tokenizer,
+            context=context,
+            batch_size=batch_size,
+            seed=seed,
+            num_workers=num_workers,
+            nucleic_tokenizer=nucleic_tokenizer,
         )
         for name, number in (("mutants", mutants), ("proteins", proteins)):
             if number is not None and number < 1:
