@@ -10,8 +10,8 @@ data=${BIOTE_DATA:?a folder with genbank/, fasta/, pronab/ and so on}
 mkdir -p "${1:?a folder to write to}"
 cd "$1"
 shift
-steps=${*:-corpora encoders pronab pronab_cluster pronab_paper control jaspar contacts probe clip \
-  gue tape bpe residues maps}
+steps=${*:-corpora encoders splits pronab pronab_cluster pronab_paper pronab_rows control jaspar \
+  scan contacts probe clip gue tape bpe residues maps}
 
 once() { # once FILE COMMAND...: run the command unless it has left its file
   local file=$1
@@ -79,6 +79,27 @@ jaspar() {
     --data.scores_file folds/jaspar_scores.parquet --output runs/jaspar
 }
 
+splits() { # the folds of ProNAB by all three rules
+  local rule
+  for rule in protein paper cluster; do
+    once "folds/$rule.parquet" biote splits make "$data" --rule "$rule" --duplicates median \
+      --output "folds/$rule.parquet"
+  done
+  once runs/splits.png biote splits plot folds/protein.parquet folds/paper.parquet \
+    folds/cluster.parquet --output runs/splits.png
+}
+
+scan() { # GCN4 of yeast on its site
+  gzip -dc "$data/fasta/UP000002311_559292.fasta.gz" | awk '/^>/ {p = /GCN4_YEAST/} p' > gcn4.fasta
+  once runs/scan/scan.parquet biote scan --checkpoint runs/pronab/fold-*/checkpoints/best.ckpt \
+    --protein gcn4.fasta --profile MA0303 --jaspar "$data" --output runs/scan
+}
+
+pronab_rows() { # all rows once, for repeated measurements and rows that agree with their Kd
+  crossval pronab_rows --config benchmark/pronab_quick.yaml --data.root "$data" $mixed \
+    --data.duplicates keep --data.fold_file folds/rows.parquet --trainer.max_epochs 1
+}
+
 contacts() {
   once contacts.parquet biote corpus contacts "$data/structures" --output contacts.parquet
   crossval contacts --config benchmark/contacts_quick.yaml --data.root contacts.parquet $mixed \
@@ -103,6 +124,8 @@ probe() {
   read_maps base encoders/mixed/encoder
   read_maps tuned runs/tuned/encoder
   read_maps tuned_shuffled runs/tuned_shuffled/encoder
+  once runs/probe/comparison.parquet biote probe compare runs/probe_base runs/probe_tuned \
+    runs/probe_tuned_shuffled --exclude-similar-to "$data" --output runs/probe
 }
 
 clip() {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from biote.tasks.results import PREDICTIONS_FILE, ResultRow, read_results
 from biote.tasks.run_record import RUN_FILE
 
 _TESTED: Final = "test"
-_CONTROL: Final = "random encoder"
+CONTROL: Final = "random encoder"
 _COMPARED_SECTIONS: Final = ("seed_everything", "model", "data")
 _COMPARED_OF_TRAINER: Final = (
     "max_steps",
@@ -107,7 +107,7 @@ def read_run(folder: Path, name: str) -> ProbeRun:
     predicted = pl.concat([_predictions(done) for done in folds])
     models = sorted(set(tested.get_column("model")) & set(predicted.get_column("model")))
     # Beside a pre-trained encoder its control stands in the same files.
-    own = [model for model in models if not model.endswith(_CONTROL)]
+    own = [model for model in models if model != CONTROL]
     models = own or models
     if len(models) != 1:
         raise DataError(
@@ -115,11 +115,7 @@ def read_run(folder: Path, name: str) -> ProbeRun:
             where=str(folder),
             mend="run the folds anew, in a folder of their own",
         )
-    mine = predicted.filter(
-        (pl.col("model") == models[0])
-        & (pl.col("split") == _TESTED)
-        & pl.col("target").is_not_nan()
-    )
+    mine = _labelled(predicted, models[0])
     if not mine.get_column("target").is_in([0.0, 1.0]).all():
         raise DataError(
             "targets that are neither 0 nor 1",
@@ -137,6 +133,26 @@ def read_run(folder: Path, name: str) -> ProbeRun:
         Path(settings["data"]["init_args"]["fold_file"]),
         ResultRow(**example),
     )
+
+
+def control_of(run: ProbeRun) -> ProbeRun | None:
+    """The same folds with the encoder of random weights that was trained beside each.
+
+    Args:
+        run: A run that started from a pre-trained encoder.
+
+    Returns:
+        Its control, or null where not every fold has one.
+    """
+    residues = _labelled(pl.concat([_predictions(done) for done in run.folds]), CONTROL)
+    if run.example.model == CONTROL or residues.height != run.residues.height:
+        return None
+    results = read_results([done.run.folder for done in run.folds])
+    example = results.filter(pl.col("model") == CONTROL).row(0, named=True)
+    return replace(
+        run, name=CONTROL, residues=residues.select(run.residues.columns),
+        example=ResultRow(**example),
+    )  # fmt: skip
 
 
 def check_comparable(base: ProbeRun, other: ProbeRun) -> None:
@@ -179,6 +195,13 @@ def check_comparable(base: ProbeRun, other: ProbeRun) -> None:
 
 def _places(run: ProbeRun) -> set[tuple[int, int | None]]:
     return {(done.run.fold, done.run.seed) for done in run.folds}
+
+
+def _labelled(predicted: pl.DataFrame, model: str) -> pl.DataFrame:
+    """Predictions of one model for tested residues that have a label."""
+    return predicted.filter(
+        (pl.col("model") == model) & (pl.col("split") == _TESTED) & pl.col("target").is_not_nan()
+    )
 
 
 def _predictions(done: DoneFold) -> pl.DataFrame:

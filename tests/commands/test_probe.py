@@ -158,7 +158,9 @@ def test_the_comparison_is_of_the_written_residues(
                 for name in ("base", "tuned"):
                     plain = of.filter((pl.col("model") == name) & pl.col("minus").is_null())
                     assert plain.item(0, "value") == pytest.approx(values[name][metric], abs=1e-6)
-                minus = of.filter(pl.col("minus") == "base").row(0, named=True)
+                minus = of.filter((pl.col("minus") == "base") & (pl.col("model") == "tuned")).row(
+                    0, named=True
+                )
                 wanted = values["tuned"][metric] - values["base"][metric]
                 assert minus["value"] == pytest.approx(wanted, abs=1e-6)
                 assert minus["low"] <= minus["high"]
@@ -166,8 +168,9 @@ def test_the_comparison_is_of_the_written_residues(
     own = results.filter(
         (pl.col("metric") == "auroc_8A_minus_base_pooled") & (pl.col("split") == "test")
     )
-    assert own.height == 1
-    assert own.item(0, "n") == PROTEINS * 36
+    # The base's control stands beside the tuned encoder.
+    assert own["model"].sort().to_list() == ["random encoder", "tuned"]
+    assert set(own["n"]) == {PROTEINS * 36}
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -68,7 +68,7 @@ def run(arguments: jsonargparse.Namespace) -> None:
         BioteError: If something the user gave cannot be used.
     """
     from biote.commands.probe_comparison import compare_runs
-    from biote.commands.probe_runs import read_run
+    from biote.commands.probe_runs import control_of, read_run
     from biote.errors import ConfigError
 
     folders = [arguments.base, *arguments.tuned]
@@ -79,8 +79,12 @@ def run(arguments: jsonargparse.Namespace) -> None:
             where="--names",
             mend="give each run a name of its own, the base first",
         )
+    runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    control = control_of(runs[0])
+    if control is not None and control.name not in names:
+        runs.append(control)
     compare_runs(
-        [read_run(folder, name) for folder, name in zip(folders, names, strict=True)],
+        runs,
         output=arguments.output,
         fold_file=arguments.fold_file,
         tuned_on=arguments.exclude_similar_to,
