@@ -75,7 +75,7 @@ control() {
 
 jaspar() {
   once runs/jaspar/results.parquet biote specificity --crossval runs/pronab \
-    --config benchmark/jaspar_quick.yaml --data.root "$data" --data.trained_on "$data" $mixed \
+    --config benchmark/jaspar_quick.yaml --data.root "$data" --data.trained_on "$data" \
     --data.scores_file folds/jaspar_scores.parquet --output runs/jaspar
 }
 

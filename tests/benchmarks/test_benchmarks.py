@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu, plain, train_step
+from benchmarks import finetune, gpu, plain, train_step
 from benchmarks.batch_search import Trial, search
 from biote.modules.config import EncoderConfig
+from biote.synthetic.dataset import write_all
 from biote.tasks.flops import model_flops
 
 ROOT = Path(__file__).parents[2]
@@ -190,3 +191,15 @@ def test_what_does_not_fit_leaves_nothing_behind(
         assert gpu.attempt(step, loader, 256, False).tokens_per_s is None
     assert not step.optimizer.state
     assert gpu.attempt(step, loader, 256, False).speed > 0
+
+
+def test_fine_tuning_packed_and_one_at_a_time_is_the_same_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_all(tmp_path, seed=0, size="tiny")
+    for name, value in (("STEP_ROWS", 8), ("PACKED_ROWS", 4), ("STEPS", 1)):
+        monkeypatch.setattr(finetune, name, value)
+    pairs = finetune.compare(tmp_path, tmp_path, "character", repeats=1)
+    assert pairs[0][0].tokens > 0
+    assert finetune.ratio(pairs) > 0
+    assert finetune.difference(pairs) < 1e-4
