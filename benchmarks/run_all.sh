@@ -181,8 +181,8 @@ residues() { # the same proteins read as characters and as pieces, both scored o
   local encoder
   for encoder in protein bpe; do
     once "runs/dna_binding_$encoder/results.parquet" label "dna_binding_$encoder" \
-      --config benchmark/dna_binding_quick.yaml --data.root "$data" \
-      --model.encoder_checkpoint "encoders/$encoder/encoder"
+      --config benchmark/dna_binding.yaml --config trainer/quick.yaml --data.root "$data" \
+      --data.context 512 --model.encoder_checkpoint "encoders/$encoder/encoder"
     once "runs/ss8_$encoder/results.parquet" label "ss8_$encoder" \
       --config benchmark/residue_table.yaml \
       --data.root "$data/residue_labels/ss8_peft_sanity_dataset.parquet" \

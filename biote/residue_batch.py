@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from biote.batch import LabelledBatch
@@ -57,13 +56,3 @@ class ResidueBatch(LabelledBatch):
             (R, ...).
         """
         return predictions.index_select(0, self.residue_tokens)
-
-    @property
-    def perfect(self) -> Tensor:
-        """What residues would be given if every token's prediction were its target, (R, C).
-
-        It differs from the labels where one token stands for residues with different labels. NaN
-        where no residue of the token is labelled.
-        """
-        every = self.targets.new_full((self.n_tokens, self.targets.shape[1]), torch.nan)
-        return self.of_residues(every.index_copy(0, self.labelled_tokens, self.targets))

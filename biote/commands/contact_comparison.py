@@ -13,8 +13,8 @@ from biote.baselines.separation import separation_frequencies, separation_scores
 from biote.datamodules.base import Split
 from biote.datamodules.contact_map import ContactMapDataModule
 from biote.tasks.contact_metrics import ContactMetric
-from biote.tasks.pairs import Protein, ResiduePairs, residue_pairs
-from biote.tasks.results import ResultRow, write_results
+from biote.tasks.pairs import Protein, ResiduePairs, pair_ids, residue_pairs
+from biote.tasks.results import ResultRow, prediction_frame, write_predictions, write_results
 
 SEPARATION: Final = "contact frequency by separation"
 
@@ -31,9 +31,16 @@ def separation_rows(
     """
     frequencies = separation_frequencies(pairs for _, pairs in _labelled(data, "train"))
     metric = ContactMetric()
-    for length, pairs in _labelled(data, "test"):
-        scores = separation_scores(frequencies, pairs.separation)
-        metric.update(scores, pairs.contacts, pairs.separation, length)
+    ids: list[str] = []
+    targets, predictions = [torch.zeros(0)], [torch.zeros(0)]
+    for protein, pairs in _labelled(data, "test"):
+        # What is trimmed is predicted to touch nothing, as it is for every model.
+        kept = (protein.tokens[pairs.first] >= 0) & (protein.tokens[pairs.second] >= 0)
+        scores = separation_scores(frequencies, pairs.separation) * kept
+        metric.update(scores, pairs.contacts, pairs.separation, len(protein.tokens))
+        ids += pair_ids(protein.row_id, pairs)
+        targets.append(pairs.contacts.float())
+        predictions.append(scores.float())
     rows = [
         replace(
             example,
@@ -46,26 +53,32 @@ def separation_rows(
         )
         for name, value in metric.compute().items()
     ]
+    write_predictions(
+        folder,
+        prediction_frame(
+            model=SEPARATION,
+            split=data.tested_split,
+            fold=data.fold,
+            row_ids=ids,
+            targets=torch.cat(targets),
+            predictions=torch.cat(predictions),
+        ),
+    )
     write_results(folder, rows)
     return rows
 
 
-def _labelled(data: ContactMapDataModule, split: Split) -> Iterator[tuple[int, ResiduePairs]]:
-    """Length and labelled pairs of every protein of a split."""
+def _labelled(data: ContactMapDataModule, split: Split) -> Iterator[tuple[Protein, ResiduePairs]]:
+    """Every protein of a split and its labelled pairs."""
     for row in data.rows(split):
-        protein = data.proteins[row.id]
-        length = len(protein.sequence)
-        one = Protein(
+        tokens = torch.from_numpy(data.tokens_of(row))
+        protein = Protein(
             row_id=row.id,
-            coordinates=torch.from_numpy(protein.coordinates),
-            tokens=torch.arange(length),
-            n_tokens=length,
+            coordinates=torch.from_numpy(data.proteins[row.id].coordinates),
+            tokens=tokens,
+            n_tokens=int(tokens.max()) + 1 if len(tokens) else 0,
         )
-        yield (
-            length,
-            residue_pairs(
-                one,
-                cutoff_angstrom=data.cutoff_angstrom,
-                min_separation=data.min_separation,
-            ),
+        pairs = residue_pairs(
+            protein, cutoff_angstrom=data.cutoff_angstrom, min_separation=data.min_separation
         )
+        yield protein, pairs

@@ -6,23 +6,17 @@ listed with the command that fetches them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import jsonargparse
-    from rich.console import Console
 
     from biote.commands.suites.catalogue import SuiteTask
     from biote.commands.suites.data import SuiteSettings
     from biote.commands.suites.runner import Model
-    from biote.commands.suites.summary import TestSummary
 
-TABLE_FILE: Final = "suite.csv"
-MARKDOWN_FILE: Final = "suite.md"
-POINT_FILE: Final = "performance.json"
-FIGURE_FILE: Final = "performance_per_flop.png"
 _REQUEST_FILE: Final = "suite.json"
 _DATA_VARIABLE: Final = "BIOTE_DATA"
 _PIPE_WIDTH: Final = 160
@@ -110,7 +104,9 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
         help="outputs of the same suite with other encoders, for the plot",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace a suite of another encoder or settings"
+        "--overwrite",
+        action="store_true",
+        help="replace runs of another encoder, other settings or other data",
     )
 
 
@@ -129,6 +125,7 @@ def run(arguments: jsonargparse.Namespace) -> None:
     from biote.commands.parsing import find_shipped
     from biote.commands.suites.catalogue import SUITES
     from biote.commands.suites.data import Absent, SuiteSettings
+    from biote.commands.suites.outputs import show_point, show_table
     from biote.commands.suites.runner import run_folders, run_task
     from biote.commands.suites.summary import summarise_task
     from biote.commands.training import quiet
@@ -150,8 +147,9 @@ def run(arguments: jsonargparse.Namespace) -> None:
         stand_ins=arguments.train_on_dev,
         patience=arguments.patience,
         configs=tuple(map(find_shipped, arguments.config)),
+        overwrite=arguments.overwrite,
     )
-    _begin(settings, overwrite=arguments.overwrite)
+    _begin(settings)
     quiet()
     console = Console()
     if not console.is_terminal:
@@ -175,8 +173,8 @@ def run(arguments: jsonargparse.Namespace) -> None:
         for task in suite.tasks
         for summary in summarise_task(task, run_folders(settings, task))
     ]
-    _show(settings, summaries, absent, console)
-    _point(settings, summaries, arguments.pretraining_tokens, arguments.compare, console)
+    show_table(settings, summaries, absent, console)
+    show_point(settings, summaries, arguments.pretraining_tokens, arguments.compare, console)
     if failed:
         name, message = next(iter(failed.items()))
         raise BioteError(
@@ -220,11 +218,12 @@ def _is(task: SuiteTask, name: str) -> bool:
     return task.name == name or task.name.startswith(f"{name}/")
 
 
-def _begin(settings: SuiteSettings, *, overwrite: bool) -> None:
+def _begin(settings: SuiteSettings) -> None:
     """Make sure that one output holds one encoder in one protocol."""
     import json
     import shutil
 
+    from biote.commands.suites.data import content_digest
     from biote.errors import ConfigError
 
     wanted = {
@@ -232,11 +231,13 @@ def _begin(settings: SuiteSettings, *, overwrite: bool) -> None:
         "encoder": settings.stored.weights_fingerprint,
         "quick": settings.quick,
         "drop_leaks": settings.drop_leaks,
+        "patience": settings.patience,
+        "config": content_digest(settings.configs),
     }
     path = settings.output / _REQUEST_FILE
     there = json.loads(path.read_text()) if path.is_file() else None
     if there not in (None, wanted):
-        if not overwrite:
+        if not settings.overwrite:
             differing = ", ".join(name for name in wanted if there.get(name) != wanted[name])
             raise ConfigError(
                 f"{settings.output} holds a suite with another {differing}",
@@ -251,109 +252,3 @@ def _begin(settings: SuiteSettings, *, overwrite: bool) -> None:
         raise ConfigError(
             f"{settings.output} cannot be written: {error.strerror}", where="--output"
         ) from error
-
-
-def _show(
-    settings: SuiteSettings,
-    summaries: Sequence[TestSummary],
-    absent: Mapping[str, str],
-    console: Console,
-) -> None:
-    """Print and write the table."""
-    from rich.table import Table
-
-    from biote.atomic import atomic_path
-    from biote.commands.suites.summary import (
-        PRETRAINED,
-        RANDOM,
-        aggregate,
-        long_table,
-        markdown,
-        table,
-    )
-
-    header, lines = table(settings.suite, summaries, absent)
-    means = {name: aggregate(settings.suite, summaries, name) for name in (PRETRAINED, RANDOM)}
-    count = len({task.category for task in settings.suite.tasks})
-    said = [
-        f"Mean over {len(mean.categories)} of {count} categories ({', '.join(mean.categories)}), "
-        f"{name}: {mean.mean:.3f}{f' ± {mean.sd:.3f}' if mean.sd is not None else ''}."
-        for name, mean in means.items()
-        if mean is not None
-    ]
-    protocol = f"{', quick' if settings.quick else ''}{', no leaks' if settings.drop_leaks else ''}"
-    title = f"{settings.suite.title}{protocol}, {settings.encoder}"
-    shown_table = Table(title=title, caption="± standard deviation over seeds")
-    for number, column in enumerate(header):
-        shown_table.add_column(column, justify="right" if 1 < number < len(header) - 1 else "left")
-    for line in lines:
-        shown_table.add_row(*line)
-    console.print(shown_table)
-    for sentence in said:
-        console.print(sentence, highlight=False, soft_wrap=True)
-    for name, reason in absent.items():
-        console.print(f"{name} is absent: {reason}", highlight=False, soft_wrap=True)
-    reasons = [f"- {name}: {reason}" for name, reason in absent.items()]
-    notes = ["± is the standard deviation over seeds.", *said, *reasons]
-    text = f"# {title}\n\n{markdown(header, lines)}\n" + "\n\n".join(notes) + "\n"
-    with atomic_path(settings.output / MARKDOWN_FILE) as partial:
-        partial.write_text(text)
-    if summaries:
-        with atomic_path(settings.output / TABLE_FILE) as partial:
-            long_table(summaries).write_csv(partial)
-
-
-def _point(
-    settings: SuiteSettings,
-    summaries: Sequence[TestSummary],
-    tokens: int | None,
-    compare: Sequence[Path],
-    console: Console,
-) -> None:
-    """Write the point of performance against compute, and draw it where the compute is known."""
-    from biote.commands.suites.summary import PRETRAINED, RANDOM, aggregate
-    from biote.report.performance import (
-        PerformancePoint,
-        non_embedding_parameters,
-        performance_figure,
-        pretraining_tokens,
-        read_point,
-        write_point,
-    )
-
-    mean = aggregate(settings.suite, summaries, PRETRAINED)
-    control = aggregate(settings.suite, summaries, RANDOM)
-    point = PerformancePoint(
-        suite=settings.suite.name,
-        encoder=str(settings.encoder),
-        weights_fingerprint=settings.stored.weights_fingerprint,
-        parameters=non_embedding_parameters(settings.encoder),
-        tokens=tokens if tokens is not None else pretraining_tokens(settings.encoder),
-        score=mean.mean if mean is not None else None,
-        score_sd=mean.sd if mean is not None else None,
-        random_score=control.mean if control is not None else None,
-        categories=len(mean.categories) if mean is not None else 0,
-        of_categories=len({task.category for task in settings.suite.tasks}),
-        seeds=mean.seeds if mean is not None else 0,
-        quick=settings.quick,
-    )
-    write_point(settings.output / POINT_FILE, point)
-    others = [read_point(folder / POINT_FILE) for folder in compare]
-    comparable = [
-        other
-        for other in others
-        if (other.suite, other.quick, other.categories)
-        == (point.suite, point.quick, point.categories)
-    ]
-    if len(comparable) < len(others):
-        console.print("Left out of the plot: outputs of another suite, protocol or set of tasks.")
-    drawn = [p for p in (point, *comparable) if p.flops is not None and p.score is not None]
-    flops = "unknown" if point.flops is None else f"{point.flops:.3g}"
-    console.print(f"Pre-training FLOPs: {flops} (6 x {point.parameters:,} parameters x tokens).")
-    if point.flops is None:
-        console.print("The encoder folder does not tell its tokens: give --pretraining-tokens.")
-    if drawn:
-        title = f"{settings.suite.title}{', quick' if settings.quick else ''}"
-        performance_figure(settings.output / FIGURE_FILE, drawn, title=title)
-        console.print(f"Plot: {settings.output / FIGURE_FILE}")
-    console.print(f"Tables: {settings.output / MARKDOWN_FILE}, {settings.output / TABLE_FILE}")

@@ -179,7 +179,8 @@ class LabelledDataModule(LightningDataModule, ABC):
             split: Which split.
 
         Raises:
-            DataError: If a group stands in two splits or the training split is empty.
+            DataError: If a group stands in two splits, two rows have one id, or the training
+                split is empty.
         """
         if self._rows is None:
             rows = self.settle_leaks(self.read_rows())
@@ -187,6 +188,7 @@ class LabelledDataModule(LightningDataModule, ABC):
                 raise DataError(
                     "no training row", where=self.benchmark, mend="check the file and the split"
                 )
+            _refuse_repeated_ids(rows)
             for name in SPLITS:
                 self._report_trimmed(name, rows[name])
             self._rows = rows
@@ -346,7 +348,9 @@ class LabelledDataModule(LightningDataModule, ABC):
             raise CheckpointError(
                 "the checkpoint was trained on another split of the data",
                 where=self.benchmark,
-                mend="use the fold and the fold file it was trained with",
+                mend="use the fold and the fold file it was trained with"
+                if self.fold is not None
+                else "use the files it was trained with",
             )
         refuse_other_settings(state_dict, self._order_settings())
 
@@ -385,6 +389,20 @@ class LabelledDataModule(LightningDataModule, ABC):
     def _row_weights(self, split: Split) -> Sequence[int] | None:
         """What each row counts for in the loss of a step; null where all count the same."""
         return None
+
+
+def _refuse_repeated_ids(rows: Mapping[Split, list[Row]]) -> None:
+    """Predictions are joined with rows by their ids."""
+    seen: set[str] = set()
+    for split in SPLITS:
+        for row in rows[split]:
+            if row.id in seen:
+                raise DataError(
+                    f"two rows have the id {row.id}",
+                    where=f"{split} rows",
+                    mend="give every row an id of its own, or drop the file that is there twice",
+                )
+            seen.add(row.id)
 
 
 def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:

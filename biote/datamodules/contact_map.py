@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from biote.alignment import NO_TOKEN, Places
 from biote.batch import LabelledBatch
 from biote.datamodules.base import SPLITS, LabelledDataModule, Row, Split, existing_file
 from biote.datamodules.contact_rows import ProteinMap, maps_fingerprint, read_maps
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.datamodules.groups import GroupEncoder
 from biote.datamodules.packing import pack, padding_group
-from biote.datamodules.published import find_folder
+from biote.datamodules.published import find_folder, sequence_group, settle_published_leaks
 from biote.datamodules.steps import RowStep
 from biote.datamodules.tape_files import missing_set
 from biote.errors import ConfigError
@@ -204,28 +205,24 @@ class ContactMapDataModule(LabelledDataModule):
             for protein in read_maps(self._tape_file(split)):
                 row_id = f"{split}/{protein.id}"
                 self._proteins[row_id] = protein
-                # The splits are TAPE's own: what they share is reported, not refused.
-                splits[split].append(_row(row_id, protein.sequence, group=row_id))
-        self._report_shared(splits, "test", "validation")
-        self._report_shared(splits, "test", "train")
-        self._report_shared(splits, "validation", "train")
+                splits[split].append(_row(row_id, protein.sequence, group=protein.sequence))
         return splits
 
-    def _report_shared(self, splits: dict[Split, list[Row]], kept: Split, dropped: Split) -> None:
-        there = {row.parts for row in splits[kept]}
-        shared = sum(row.parts in there for row in splits[dropped])
-        if not shared:
-            return
-        if self._drop_leaks:
-            splits[dropped] = [row for row in splits[dropped] if row.parts not in there]
-        logger.info(
-            "%s: %d %s proteins have the sequence of a %s protein%s.",
-            self.benchmark,
-            shared,
-            dropped,
-            kept,
-            " and are left out" if self._drop_leaks else "; data.drop_leaks leaves them out",
-        )
+    def settle_leaks(self, rows: Mapping[Split, list[Row]]) -> Mapping[Split, list[Row]]:
+        if not self._root.is_dir():
+            return super().settle_leaks(rows)
+        return settle_published_leaks(rows, benchmark=self.benchmark, drop=self._drop_leaks)
+
+    def tokens_of(self, row: Row) -> Places:
+        """Token of every residue of a protein, counted without the frame.
+
+        Args:
+            row: Row of R residues.
+
+        Returns:
+            (R,), `biote.alignment.NO_TOKEN` for residues at a trimmed end.
+        """
+        return _tokens(row, self._encoder)
 
     def _table(self) -> Path:
         return existing_file(
@@ -264,10 +261,7 @@ class _ProteinBatches(Dataset[LabelledBatch]):
         else:
             ids, codes = padding_group(self._encoder.tokenizer)
         proteins = [self._proteins[row.id] for row in rows]
-        tokens = [
-            self._tokens(protein, kept=len(of) - 2)
-            for protein, of in zip(proteins, ids[: len(rows)], strict=True)
-        ]
+        tokens = [_tokens(row, self._encoder) for row in rows]
         return PairBatch(
             **pack(ids, codes),
             targets=torch.zeros(len(rows), 0),
@@ -280,13 +274,10 @@ class _ProteinBatches(Dataset[LabelledBatch]):
             residues=tuple(len(protein.sequence) for protein in proteins),
         )
 
-    def _tokens(self, protein: ProteinMap, *, kept: int) -> np.typing.NDArray[np.int64]:
-        """Token of every residue, -1 behind the ``kept`` first tokens, (L,)."""
-        spans = self._encoder.tokenizer.encode(
-            protein.sequence, Molecule.PROTEIN, record=f"row {protein.id}"
-        ).spans
-        tokens = np.repeat(np.arange(len(spans)), spans[:, 1] - spans[:, 0])
-        return np.where(tokens < kept, tokens, -1)
+
+def _tokens(row: Row, encoder: GroupEncoder) -> Places:
+    places = encoder.tokens_of_residues(row.parts, part=0, row=row.id)
+    return np.where(places == NO_TOKEN, NO_TOKEN, places - 1)
 
 
 def _row(row_id: str, sequence: str, *, group: str) -> Row:
@@ -294,5 +285,5 @@ def _row(row_id: str, sequence: str, *, group: str) -> Row:
         id=row_id,
         parts=((sequence, Molecule.PROTEIN),),
         target=(),
-        group=hashlib.sha256(group.encode()).hexdigest()[:16],
+        group=sequence_group(group),
     )

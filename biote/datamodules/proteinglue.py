@@ -3,22 +3,24 @@
 Files, in the folder ``proteinglue``: TFRecord as the authors publish them, or CSV with the same
 names as columns: ``sequence`` and ``ss3``, ``ss8``, ``buried``, ``solvent_accessibility``,
 ``interface`` or ``hp_rank``. A file belongs to a task and a split by the words of its name:
-``train-ss3.tfrecord``, ``val_ss3.csv``.
+``train-ss3.tfrecord``, ``val_ss3.csv``. A split is one file, of protein-protein interfaces one or
+more.
 
 Source: Capel et al., ProteinGLUE (Scientific Reports 2022); paper, Methods (ProteinGLUE).
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from biote.alignment import Labels
 from biote.datamodules.base import SPLITS, Row, Split
-from biote.datamodules.published import find_folder, missing_data
+from biote.datamodules.published import missing_data
 from biote.datamodules.published_residues import PublishedResidueDataModule
 from biote.datamodules.residue_files import read_table, read_tfrecord
 from biote.datamodules.residue_labels import (
@@ -33,6 +35,8 @@ from biote.datamodules.residues import ResidueRow
 from biote.datamodules.secondary_structure import SS3, SS8
 from biote.errors import ConfigError, DataError
 from biote.residue_batch import ResidueKind
+
+logger = logging.getLogger(__name__)
 
 GlueTask = Literal["ss3", "ss8", "buried", "solvent_accessibility", "ppi", "epitope", "patch_rank"]
 
@@ -64,7 +68,11 @@ _SPLIT_WORDS: Final[dict[Split, tuple[str, ...]]] = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-_ENDINGS: Final = (".tfrecord", ".tfrecords", ".csv")
+_ENDINGS: Final = ((".tfrecord", ".tfrecords"), (".csv",))
+"""Of each form; files of one form are read, the first that has all splits."""
+
+_UNKNOWN: Final = "'"
+"""Stands in published sequences for a residue that is not known."""
 
 
 class ProteinGlueDataModule(PublishedResidueDataModule):
@@ -137,20 +145,45 @@ class ProteinGlueDataModule(PublishedResidueDataModule):
 
     def _paths(self) -> dict[Split, list[Path]]:
         """Files of every split; several where a task is published in parts, as interfaces are."""
-        folder = find_folder(self._root, "proteinglue", holding="*")
+        below = self._root / "proteinglue"
+        folder = self._root if self._root.name == "proteinglue" and not below.is_dir() else below
+        # A folder that is called otherwise may hold anything below it.
+        paths = sorted(folder.rglob("*") if folder.is_dir() else self._root.glob("*"))
         for word in self._spec.words:
-            found = {split: _files(folder, word, split) for split in SPLITS}
-            if all(found.values()):
-                return found
+            for endings in _ENDINGS:
+                found = {split: _files(paths, word, split, endings) for split in SPLITS}
+                if all(found.values()):
+                    self._refuse_several(found)
+                    return found
         expected = folder / f"train-{self._spec.words[0]}.tfrecord"
         raise missing_data(expected, root=self._root, dataset="proteinglue")
 
+    def _refuse_several(self, found: Mapping[Split, list[Path]]) -> None:
+        """A second file of a split would add its rows, which may be those of the first."""
+        for split, paths in found.items():
+            if len(paths) > 1 and self._task != "ppi":
+                raise DataError(
+                    f"{len(paths)} files of {split}: {', '.join(map(str, paths))}",
+                    where="data.root",
+                    mend="leave one there",
+                )
+
     def _read(self, paths: list[Path], split: Split) -> list[ResidueRow]:
-        rows = [
-            residue_row(record, self._labels(record), name=path.stem)
-            for path in paths
-            for record in self._records(path)
-        ]
+        rows: list[ResidueRow] = []
+        unknown = 0
+        for path in paths:
+            for record in self._records(path):
+                unknown += record.sequence.count(_UNKNOWN)
+                read = replace(record, sequence=record.sequence.replace(_UNKNOWN, "X"))
+                rows.append(residue_row(read, self._labels(read), name=path.stem))
+        if unknown:
+            logger.info(
+                "%s: %d residues of %s are written %s and read as X.",
+                self.benchmark,
+                unknown,
+                split,
+                _UNKNOWN,
+            )
         if not rows:
             raise DataError(f"no {split} row", where=str(paths[0]), mend="fetch the file anew")
         return rows
@@ -166,11 +199,11 @@ class ProteinGlueDataModule(PublishedResidueDataModule):
         return value_labels(record, lowest=0.0)
 
 
-def _files(folder: Path, word: str, split: Split) -> list[Path]:
+def _files(paths: Iterable[Path], word: str, split: Split, endings: tuple[str, ...]) -> list[Path]:
     """Files whose names have a word and one for the split among their words."""
     found = []
-    for path in sorted(folder.rglob("*")):
+    for path in paths:
         words = set(re.split(r"[^a-z0-9]+", path.stem.lower()))
-        if path.suffix in _ENDINGS and word in words and words & set(_SPLIT_WORDS[split]):
+        if path.suffix in endings and word in words and words & set(_SPLIT_WORDS[split]):
             found.append(path)
     return found

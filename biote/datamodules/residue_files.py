@@ -9,8 +9,8 @@ from typing import Final
 import polars as pl
 
 from biote.corpora.tape_records import read_json, read_lmdb
-from biote.datamodules.published import read_labelled_csv
 from biote.datamodules.residue_labels import ResidueRecord
+from biote.datamodules.tape_files import read_tape_csv
 from biote.datamodules.tfrecord import read_examples
 from biote.errors import DataError
 
@@ -64,7 +64,7 @@ def read_tape_residues(
         ConfigError: If it is an LMDB and the library for it is not installed.
     """
     if path.suffix == ".csv":
-        for record in read_labelled_csv(path, sequence_column="seq", label_column="label"):
+        for record in read_tape_csv(path):
             yield ResidueRecord(record.where, str(record.number), record.sequence, record.label)
         return
     entries = read_json(path) if path.suffix == ".json" else read_lmdb(path)
@@ -75,8 +75,11 @@ def read_tape_residues(
                 raise DataError(
                     f"no field {name!r}", where=where, mend=f"TAPE's fields are primary and {field}"
                 )
+        sequence = entry["primary"]
+        if not isinstance(sequence, str):
+            raise DataError("primary is no text", where=where, mend=_FETCH)
         other = entry.get(beside) if beside else None
-        yield ResidueRecord(where, str(number), str(entry["primary"]), entry[field], other)
+        yield ResidueRecord(where, str(number), sequence, entry[field], other)
 
 
 def read_table(

@@ -5,7 +5,6 @@ Legend: R residues of a sequence.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from biote.alignment import Labels
+from biote.datamodules.published import sequence_group
 from biote.datamodules.residues import ResidueRow
 from biote.errors import DataError
 from biote.molecules import Molecule, canonical_sequence
@@ -163,7 +163,7 @@ def residue_row(record: ResidueRecord, labels: Labels, *, name: str = "") -> Res
         id=f"{name}:{record.id}" if name else record.id,
         parts=((sequence, Molecule.PROTEIN),),
         target=(),
-        group=hashlib.sha256(sequence.encode()).hexdigest()[:16],
+        group=sequence_group(sequence),
         labels=labels[: len(sequence)],  # a stop, written as *, is no residue
     )
 

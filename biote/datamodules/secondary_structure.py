@@ -160,18 +160,18 @@ class SecondaryStructureDataModule(PublishedResidueDataModule):
         return find_folder(self._root, "tape", holding=f"{_TASK}*")
 
     def _sets(self) -> dict[str, Path]:
-        keys = ["validation", self._test_set]
-        if self._train_on == "train":
-            keys.append("train")
+        """Files of every set; what is trained on is the same whatever is tested."""
         folder = self._folder()
-        found = self._found(keys)
-        if found is not None and self._train_on == "flip":
-            return found | {"train": self._flip_file(folder)}
-        if found is not None:
-            return found
-        missing = next((key for key in reversed(keys) if self._found([key]) is None), keys[-1])
-        expected = folder / _TASK / f"{_TASK}_{_NAMES[missing][0]}.lmdb"
-        raise missing_set(expected, folder=folder, task=_TASK, root=self._root)
+        trained = ["train", "validation"] if self._train_on == "train" else ["validation"]
+        found: dict[str, Path] = {}
+        for keys in (trained, [self._test_set]):
+            files = self._found(keys)
+            if files is None:
+                missing = next((key for key in keys if self._found([key]) is None), keys[0])
+                expected = folder / _TASK / f"{_TASK}_{_NAMES[missing][0]}.lmdb"
+                raise missing_set(expected, folder=folder, task=_TASK, root=self._root)
+            found |= files
+        return found | ({"train": self._flip_file(folder)} if self._train_on == "flip" else {})
 
     def _found(self, keys: Sequence[str]) -> dict[str, Path] | None:
         """Files of sets, if all are there; CSV has three states only."""

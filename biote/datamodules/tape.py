@@ -164,12 +164,16 @@ class TapeDataModule(LabelledDataModule):
         return find_folder(self._root, "tape", holding=f"{self._task}*")
 
     def _sets(self) -> dict[str, Path]:
-        wanted = {name: _NAMES[name] for name in ("train", "validation", self._test_set)}
-        found = find_sets(self._folder(), self._task, wanted)
-        if found is not None:
-            return found
-        expected = self._folder() / self._task / f"{self._task}_{wanted[self._test_set][0]}.lmdb"
-        raise missing_set(expected, folder=self._folder(), task=self._task, root=self._root)
+        """Files of every set; what is trained on is the same whatever is tested."""
+        found: dict[str, Path] = {}
+        for names in (("train", "validation"), (self._test_set,)):
+            files = find_sets(self._folder(), self._task, {name: _NAMES[name] for name in names})
+            if files is None:
+                file_name = f"{self._task}_{_NAMES[names[0]][0]}.lmdb"
+                expected = self._folder() / self._task / file_name
+                raise missing_set(expected, folder=self._folder(), task=self._task, root=self._root)
+            found |= files
+        return found
 
     def _other(self, name: TestSet) -> Iterable[Row]:
         """Rows of another test set, none where it is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,9 +86,25 @@ def read_tape(path: Path, *, field: str) -> Iterable[Record]:
         ConfigError: If it is an LMDB and the library for it is not installed.
     """
     if path.suffix == ".csv":
-        return read_labelled_csv(path, sequence_column="seq", label_column="label")
+        return read_tape_csv(path)
     entries = read_json(path) if path.suffix == ".json" else read_lmdb(path)
     return (_record(entry, f"{path}, entry {i}", i, field) for i, entry in enumerate(entries))
+
+
+def read_tape_csv(path: Path) -> Iterator[Record]:
+    """Read a CSV file with the columns ``seq`` and ``label``; records are counted from 0.
+
+    Every form of a set gives the same numbers, and so the same row ids.
+
+    Args:
+        path: CSV file.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    records = read_labelled_csv(path, sequence_column="seq", label_column="label")
+    for number, record in enumerate(records):
+        yield replace(record, number=number)
 
 
 def _record(entry: Any, where: str, number: int, field: str) -> Record:

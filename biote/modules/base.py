@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -94,10 +95,12 @@ class EncoderModule(LightningModule):
                 )
             self.encoder_config = stored.encoder
             self._stored_tokenizer: str | None = stored.tokenizer_fingerprint
+            self._stored_extra = stored.extra
         else:
             assert encoder is not None
             self.encoder_config = encoder
             self._stored_tokenizer = None
+            self._stored_extra = {}
         self.vocab_size = vocab_size
         self.encoder_weights: EncoderWeights = encoder_weights
         self.optimizer_settings = optimizer
@@ -126,6 +129,17 @@ class EncoderModule(LightningModule):
     def starts_pretrained(self) -> bool:
         """Whether the encoder starts from pre-trained weights."""
         return self._folder is not None and self.encoder_weights == "pretrained"
+
+    @property
+    def start_record(self) -> Mapping[str, Any]:
+        """What is written down about the weights it starts from; nothing of random ones."""
+        return self._stored_extra if self.starts_pretrained else {}
+
+    @property
+    def nucleic_start_record(self) -> Mapping[str, Any]:
+        """The same of a second encoder, of nucleic acids."""
+        known = self.nucleic_half is not None and self.starts_pretrained
+        return self.nucleic_half.extra if known and self.nucleic_half else {}
 
     @property
     def label(self) -> str:

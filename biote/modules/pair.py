@@ -8,8 +8,10 @@ part's first token, one behind the other, are what a head reads.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,12 +60,15 @@ class NucleicHalf:
         self._fingerprint: str | None = None
         self.vocab_size: int | None = None
         """Number of token ids; of an encoder with random weights, the data tell."""
+        self.extra: Mapping[str, Any] = {}
+        """What its folder tells of its weights."""
         if settings.encoder_checkpoint is not None:
             self.folder = Path(settings.encoder_checkpoint)
             stored = load_encoder_config(self.folder)
             self.config = stored.encoder
             self._fingerprint = stored.tokenizer_fingerprint
             self.vocab_size = stored.vocab_size
+            self.extra = stored.extra
         else:
             assert settings.encoder is not None
             self.config = settings.encoder

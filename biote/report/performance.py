@@ -15,9 +15,7 @@ from safetensors import safe_open
 from biote.atomic import atomic_path
 from biote.errors import DataError
 from biote.modules.weights import WEIGHTS_FILE, load_encoder_config
-
-TOKENS_KEY = "trained_tokens"
-"""Under ``extra`` of an encoder's configuration: tokens it was pre-trained on."""
+from biote.tasks.export import ATTENTION, TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,9 @@ class PerformancePoint:
     tokens: int | None
     """Tokens of pre-training; null where nobody wrote them down."""
 
+    attention_flops: float | None
+    """Floating-point operations of attention in pre-training, at most; null where not known."""
+
     score: float | None
     """Mean over categories and seeds; null where a category has no score yet."""
 
@@ -46,8 +47,23 @@ class PerformancePoint:
     """Categories that have a score."""
 
     of_categories: int
-    seeds: int
+    tasks: tuple[str, ...]
+    """Tasks that have a score, in the order of the suite."""
+
+    seeds: tuple[int, ...]
+    """Seeds the score is the mean of."""
+
     quick: bool
+    drop_leaks: bool
+
+    def differing(self, other: PerformancePoint) -> list[str]:
+        """In what another point is not of the same thing, so that both have no place in one plot.
+
+        Args:
+            other: The other point; its seeds may be others.
+        """
+        names = ("suite", "tasks", "quick", "drop_leaks")
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     @property
     def flops(self) -> float | None:
@@ -79,8 +95,20 @@ def pretraining_tokens(folder: Path) -> int | None:
     Args:
         folder: Encoder folder.
     """
-    tokens = load_encoder_config(folder).extra.get(TOKENS_KEY)
+    tokens = load_encoder_config(folder).extra.get(TOKENS)
     return int(tokens) if tokens is not None else None
+
+
+def pretraining_attention(folder: Path) -> float | None:
+    """Floating-point operations of attention in the pre-training of an encoder, at most.
+
+    They are those of windows as long as they may be; shorter ones have less.
+
+    Args:
+        folder: Encoder folder.
+    """
+    flops = load_encoder_config(folder).extra.get(ATTENTION)
+    return float(flops) if flops is not None else None
 
 
 def write_point(path: Path, point: PerformancePoint) -> None:
@@ -101,7 +129,8 @@ def read_point(path: Path) -> PerformancePoint:
     try:
         content = json.loads(path.read_text())
         content.pop("flops")
-        return PerformancePoint(**content)
+        lists = {name: tuple(content[name]) for name in ("tasks", "seeds")}
+        return PerformancePoint(**(content | lists))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             "no point of performance", where=str(path), mend="give an output folder of biote suite"
@@ -130,7 +159,7 @@ def performance_figure(path: Path, points: Sequence[PerformancePoint], *, title:
                 fmt="o",
                 color=colour,
                 capsize=3,
-                label=f"{point.encoder} ({point.seeds} seed{'s' if point.seeds > 1 else ''})",
+                label=f"{point.encoder} ({_count(point.seeds)})",
             )
             if point.random_score is not None:
                 axes.axhline(
@@ -149,3 +178,7 @@ def performance_figure(path: Path, points: Sequence[PerformancePoint], *, title:
         )
         axes.legend(frameon=False, fontsize=8)
         figure.savefig(path)
+
+
+def _count(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"

@@ -26,16 +26,18 @@ from biote.tasks.pairs import (
     Protein,
     ResiduePairs,
     best_scores,
+    pair_ids,
     proteins_of,
     residue_pairs,
     residue_scores,
     token_targets,
 )
+from biote.tasks.residue_bounds import UPPER_BOUND
 from biote.tasks.results import Score
 from biote.tasks.running_statistics import join_statistics, statistics_of
 
 _LEVEL: Final = "pair"
-_BOUNDED: Final = ("p_at_l5_medium_long", "auprc")
+_BOUNDED: Final = ("p_at_l5_medium_long",)
 
 
 class ContactMapTask(EncoderModule):
@@ -195,7 +197,7 @@ class ContactMapTask(EncoderModule):
         return self._scored(batch, test=False)
 
     def _scored(self, batch: PairBatch, *, test: bool) -> dict[str, Any]:
-        """Scores of the labelled pairs of residues; ids are ``protein:i-j``, counted from 1."""
+        """Scores of the labelled pairs of residues."""
         ids: list[str] = []
         predictions = [torch.zeros(0)]
         targets = [torch.zeros(0)]
@@ -209,8 +211,7 @@ class ContactMapTask(EncoderModule):
                 self.tested_rows.update(1)
                 self.tested_tokens.update(protein.n_tokens)
                 self.tested_residues.update(int((protein.tokens >= 0).sum()))
-            ends = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
-            ids += [f"{protein.row_id}:{i + 1}-{j + 1}" for i, j in ends]
+            ids += pair_ids(protein.row_id, pairs)
             predictions.append(scores.cpu())
             targets.append(pairs.contacts.float().cpu())
         return {
@@ -227,7 +228,7 @@ class ContactMapTask(EncoderModule):
         values = self._compute("test")
         bounds = self._compute("test_bound")
         if several:
-            values |= {f"{name}_bound": bounds[name] for name in _BOUNDED}
+            values |= {f"{UPPER_BOUND}{name}": bounds[name] for name in _BOUNDED}
         self.scores = [
             Score(metric=name, value=value, n=rows, unit="") for name, value in values.items()
         ]

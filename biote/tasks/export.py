@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -13,9 +14,16 @@ from biote.modules.base import EncoderModule
 from biote.modules.readout import Readout
 from biote.modules.weights import save_encoder
 from biote.tasks.checkpointing import finish_saving
+from biote.tasks.flops import attention_flops
 from biote.tasks.sharding import load_weights
 
 logger = logging.getLogger(__name__)
+
+TOKENS: Final = "trained_tokens"
+"""Tokens of all pre-training behind the weights, in the folder's record."""
+
+ATTENTION: Final = "trained_attention_flops"
+"""Floating-point operations of attention in it, were all windows as long as they may be."""
 
 
 class EncoderExport(Callback):
@@ -48,8 +56,12 @@ class EncoderExport(Callback):
             checkpoint = load_weights(task, best)
             extra = {"trained_steps": checkpoint["global_step"], "selection": "best"}
             state = checkpoint.get(type(data).__qualname__, {})
+        now: dict[str, float] = {}
         if state.get("cursor") is not None:  # of pre-training: steps, then tokens
-            extra["trained_tokens"] = int(state["cursor"][1])
+            seen = int(state["cursor"][1])
+            pairs = seen * int(data.context)
+            now = {TOKENS: seen, ATTENTION: attention_flops(task.encoder_config, pairs)}
+        run, extra = extra, extra | _summed(task.start_record, now, started=task.starts_pretrained)
         readout = getattr(task, "readout", None)
         folder = Path(trainer.default_root_dir) / self._folder
         save_encoder(
@@ -67,7 +79,7 @@ class EncoderExport(Callback):
                 encoder=task.nucleic,
                 readout=None,
                 tokenizer_fingerprint=data.nucleic_tokenizer.fingerprint,
-                extra=extra,
+                extra=run | _summed(task.nucleic_start_record, {}, started=True),
                 writes=trainer.is_global_zero,
             )
             if trainer.is_global_zero:
@@ -77,6 +89,23 @@ class EncoderExport(Callback):
             return
         data.tokenizer.save(folder)
         logger.info("Encoder (%s weights) written to %s.", extra["selection"], folder)
+
+
+def _summed(
+    before: Mapping[str, Any], now: Mapping[str, float], *, started: bool
+) -> dict[str, float]:
+    """Pre-training of what a run started from and of the run itself, as far as both are known.
+
+    Args:
+        before: What is written down about the weights the run started from.
+        now: What the run itself saw.
+        started: Whether it started from weights of another run.
+    """
+    return {
+        name: before.get(name, 0) + now.get(name, 0)
+        for name in (TOKENS, ATTENTION)
+        if name in before or (name in now and not started)
+    }
 
 
 def _best_checkpoint(trainer: Trainer) -> Path | None:

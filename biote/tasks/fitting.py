@@ -21,7 +21,7 @@ def build_fitting_head(
         factory: Called with width and number of outputs.
         width: Encoder width.
         n_outputs: Number of outputs the data needs.
-        level: What the task predicts for: groups or tokens.
+        level: What the task predicts for: groups, tokens or pairs of tokens.
         task: Name of the task for the error message.
 
     Raises:

@@ -39,8 +39,18 @@ def model_flops(
     """
     width = config.width
     matrices = 6.0 * _BLOCK_MATRICES * width * width * config.layers * sum(lengths)
-    attention = 12.0 * width * config.layers * sum(length * length for length in lengths)
+    attention = attention_flops(config, sum(length * length for length in lengths))
     return matrices + attention + 6.0 * vocab_size * width * masked
+
+
+def attention_flops(config: EncoderConfig, pairs: int) -> float:
+    """Floating-point operations of attention over pairs of tokens, forward and backward.
+
+    Args:
+        config: Sizes of the encoder.
+        pairs: Pairs of tokens of one group, over all groups; each token pairs with itself, too.
+    """
+    return 12.0 * config.width * config.layers * pairs
 
 
 def batch_flops(config: EncoderConfig, batch: PackedBatch, *, vocab_size: int) -> float:

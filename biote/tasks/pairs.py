@@ -48,6 +48,17 @@ class ResiduePairs:
         return self.second - self.first
 
 
+def pair_ids(row_id: str, pairs: ResiduePairs) -> list[str]:
+    """Ids of the pairs of a protein in written predictions, ``protein:i-j``, counted from 1.
+
+    Args:
+        row_id: Row of the protein.
+        pairs: Its pairs of residues.
+    """
+    ends = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+    return [f"{row_id}:{i + 1}-{j + 1}" for i, j in ends]
+
+
 def proteins_of(batch: PairBatch) -> Iterator[Protein]:
     """The proteins of a batch, in order.
 

@@ -21,6 +21,3 @@ class ResidueClassificationTask(ResidueTask):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(-1)
-
-    def perfect(self, targets: Tensor) -> Tensor:
-        return functional.one_hot(targets[:, 0].long(), self.n_outputs).float()

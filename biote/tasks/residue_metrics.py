@@ -44,9 +44,6 @@ class ResidueMetrics(nn.Module, ABC):
     monitored: ClassVar[tuple[str, ...]]
     """Metrics that are there whatever the outputs are called."""
 
-    bounded: ClassVar[tuple[str, ...]]
-    """Metrics whose best value under the tokenisation says something."""
-
     def __init__(self, n_outputs: int) -> None:
         super().__init__()
         self.n_outputs = n_outputs
@@ -85,14 +82,6 @@ class ResidueMetrics(nn.Module, ABC):
             if isinstance(module, Metric):
                 module.reset()
 
-    def bounded_names(self, names: Sequence[str]) -> list[str]:
-        """What the bounded metrics are called.
-
-        Args:
-            names: Names of the outputs.
-        """
-        return [key for metric in self.bounded for key in _keys(metric, names)]
-
     def over_outputs(self, values: dict[str, float], names: Sequence[str]) -> dict[str, float]:
         """The monitored metrics: the mean over outputs where there are several.
 
@@ -102,14 +91,19 @@ class ResidueMetrics(nn.Module, ABC):
         """
         means = {}
         for metric in self.monitored:
-            found = [values[key] for key in _keys(metric, names) if key in values]
+            found = [values[key] for key in names_of(metric, names) if key in values]
             known = [value for value in found if not math.isnan(value)]
             means[metric] = sum(known) / len(known) if known else math.nan
         return means
 
 
-def _keys(metric: str, names: Sequence[str]) -> list[str]:
-    """What a metric of each output is called."""
+def names_of(metric: str, names: Sequence[str]) -> list[str]:
+    """What a metric of each output is called.
+
+    Args:
+        metric: Name of the metric.
+        names: Names of the outputs.
+    """
     return [metric] if len(names) == 1 else [f"{metric}_{name}" for name in names]
 
 
@@ -117,7 +111,6 @@ class ClassMetrics(ResidueMetrics):
     """Accuracy, F1 (macro, weighted and of each class) and Matthews correlation."""
 
     monitored = ("accuracy", "f1_macro", "f1_weighted", "mcc")
-    bounded = monitored
 
     def __init__(self, n_outputs: int) -> None:
         super().__init__(n_outputs)
@@ -143,14 +136,11 @@ class ClassMetrics(ResidueMetrics):
             f"f1_{name}": value for name, value in zip(names, of_class, strict=True)
         }
 
-    def bounded_names(self, names: Sequence[str]) -> list[str]:
-        return list(self.bounded)
-
     def over_outputs(self, values: dict[str, float], names: Sequence[str]) -> dict[str, float]:
         return {metric: values[metric] for metric in self.monitored}
 
 
-class _Pairs(Metric):
+class AllResidues(Metric):
     """All predictions and labels: ranks have no sums to add up."""
 
     full_state_update = False
@@ -180,11 +170,10 @@ class BinaryMetrics(ResidueMetrics):
     """
 
     monitored = ("f1", "auroc", "auprc", "mcc", "accuracy")
-    bounded = ("f1", "mcc", "accuracy")
 
     def __init__(self, n_outputs: int) -> None:
         super().__init__(n_outputs)
-        self.pairs = _Pairs()
+        self.pairs = AllResidues()
 
     def _update(self, predictions: Tensor, labels: Tensor) -> None:
         self.pairs.update(predictions, labels)
@@ -224,11 +213,10 @@ class ValueMetrics(ResidueMetrics):
     """Of every value: Pearson and Spearman correlation, mean absolute error."""
 
     monitored = ("pcc", "spearman", "mae")
-    bounded = monitored
 
     def __init__(self, n_outputs: int) -> None:
         super().__init__(n_outputs)
-        self.pairs = _Pairs()
+        self.pairs = AllResidues()
 
     def _update(self, predictions: Tensor, labels: Tensor) -> None:
         self.pairs.update(predictions, labels)
@@ -247,14 +235,18 @@ def _value_metrics(predictions: Tensor, labels: Tensor) -> dict[str, float]:
     values = dict.fromkeys(("pcc", "spearman", "mae"), math.nan)
     if len(labels):
         values["mae"] = float((predictions - labels).abs().mean())
-    if len(labels) > 1 and _varies(predictions) and _varies(labels):
+    if len(labels) > 1 and varies(predictions) and varies(labels):
         values["pcc"] = float(pearson_corrcoef(predictions, labels))
         values["spearman"] = float(spearman_corrcoef(predictions, labels))
     return values
 
 
-def _varies(values: Tensor) -> bool:
-    """Whether numbers are not all the same: a constant has no correlation with anything."""
+def varies(values: Tensor) -> bool:
+    """Whether numbers are not all the same: a constant has no correlation with anything.
+
+    Args:
+        values: Numbers, one or more, (R,).
+    """
     size = float(values.abs().max())
     return float(values.max() - values.min()) > SMALLEST_VARIATION * size
 

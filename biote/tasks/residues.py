@@ -23,13 +23,11 @@ from biote.modules.mup import FineTuningOptimizer
 from biote.modules.schedule import OneCycle
 from biote.residue_batch import ResidueBatch, ResidueKind
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
+from biote.tasks.residue_bounds import BEST, BOUNDS
 from biote.tasks.residue_metrics import METRICS, ResidueMetrics
 from biote.tasks.results import Score, residue_outputs
 
 _LEVEL: Final = "token"
-UPPER_BOUND: Final = "upper_bound_"
-"""Before the name of a metric: its value if every token's prediction were its target."""
-
 UNSCORED: Final = "unscored_residues"
 
 
@@ -37,8 +35,8 @@ class ResidueTask(EncoderModule):
     """Predict for every residue of one sequence of a group.
 
     The loss is the sum over labelled tokens divided by the labelled tokens of the whole global
-    step. Beside every score stands its upper bound: what the tokenisation leaves of the labels,
-    when they are made targets of tokens and those are given back to residues.
+    step. Beside scores stand their bounds: the best that predictions for tokens can have on the
+    labels of residues.
 
     Args:
         encoder: Sizes of an encoder that starts from random weights.
@@ -106,9 +104,8 @@ class ResidueTask(EncoderModule):
         self.register_buffer("label_std", torch.ones(n_outputs))
         metrics = METRICS[self.kind]
         self.monitored = tuple(f"val_{metric}" for metric in metrics.monitored)
-        self.metrics = nn.ModuleDict(
-            {name: metrics(n_outputs) for name in ("val", "test", "bound")}
-        )
+        self.metrics = nn.ModuleDict({name: metrics(n_outputs) for name in ("val", "test")})
+        self.bounds = BOUNDS[self.kind](n_outputs)
         self.output_names: tuple[str, ...] = tuple(str(i) for i in range(n_outputs))
         self.scores: list[Score] = []
 
@@ -179,17 +176,6 @@ class ResidueTask(EncoderModule):
             (R, K).
         """
 
-    def perfect(self, targets: Tensor) -> Tensor:
-        """Predictions that hit the targets of tokens.
-
-        Args:
-            targets: Targets of the tokens of residues, (R, C).
-
-        Returns:
-            (R, K), as `predictions` gives them.
-        """
-        return targets
-
     def outputs(self, batch: ResidueBatch) -> Tensor:
         """What the head gives for every token, (T, K)."""
         assert self.head is not None
@@ -221,26 +207,20 @@ class ResidueTask(EncoderModule):
         predictions = self(batch)
         self._update("test", predictions, batch)
         known = batch.labelled_residues
-        perfect = self.perfect(batch.perfect[known])
-        self._metrics("bound").update(perfect, batch.residue_labels[known])
+        self.bounds.update(batch.residue_labels[known], batch.residue_tokens[known])
         return residue_outputs(batch, predictions)
 
     def on_test_epoch_end(self) -> None:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        metrics, bound = self._metrics("test"), self._metrics("bound")
-        values = metrics.compute(self.output_names)
-        values |= {
-            f"{UPPER_BOUND}{name}": value
-            for name, value in bound.compute(self.output_names).items()
-            if name in bound.bounded_names(self.output_names)
-        }
+        metrics = self._metrics("test")
+        values = metrics.compute(self.output_names) | self.bounds.compute(self.output_names)
         residues = metrics.n_residues
         self.scores = [
             Score(
                 metric=name,
                 value=value,
                 n=residues,
-                unit=data.unit if name.removeprefix(UPPER_BOUND).split("_")[0] == "mae" else "",
+                unit=data.unit if name.removeprefix(BEST).split("_")[0] == "mae" else "",
             )
             for name, value in values.items()
         ]
@@ -251,7 +231,7 @@ class ResidueTask(EncoderModule):
         for score in self.scores:
             self.log(f"test_{score.metric}", float(score.value))
         metrics.reset()
-        bound.reset()
+        self.bounds.reset()
 
     def predict_step(self, batch: ResidueBatch, batch_idx: int) -> dict[str, Any]:
         return residue_outputs(batch, self(batch))

@@ -102,7 +102,7 @@ def test_the_table_is_mean_and_deviation_of_the_runs(two_seeds: Path) -> None:
     assert f"{fmean(values):.3f} ± {stdev(values):.3f}" in text
     assert "majority class" in text
     assert "k-mer logistic regression" in text
-    assert "Mean over 1 of 7 categories (core promoters)" in text
+    assert "Mean over 1 of 7 categories (core promoters (1 of 3))" in text
 
 
 def test_what_is_absent_is_listed_with_its_command(two_seeds: Path) -> None:
@@ -166,7 +166,7 @@ def test_it_goes_on_and_does_nothing_twice(place: Path, two_seeds: Path) -> None
     assert suite(place, "--tasks", "EMP/H3", "--train-on-dev", "--control", "false") == 0
     text = (two_seeds / "suite.md").read_text()
     assert "EMP/H3 (trained on dev)" in text
-    assert "Mean over 1 of 7 categories (core promoters)" in text
+    assert "Mean over 1 of 7 categories (core promoters (1 of 3))" in text
 
 
 def test_another_encoder_needs_another_output(
@@ -174,6 +174,36 @@ def test_another_encoder_needs_another_output(
 ) -> None:
     assert suite(place, encoder="other") == 2
     assert "holds a suite with another encoder; name another folder" in capsys.readouterr().err
+
+
+def test_another_protocol_needs_another_output(
+    place: Path, two_seeds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Seeds of two protocols must not meet in one mean.
+    assert suite(place, "--patience", "1") == 2
+    assert "holds a suite with another patience; name another folder" in capsys.readouterr().err
+    more = place / "more.yaml"
+    more.write_text("trainer: {max_steps: 24}\n")
+    assert suite(place, "--config", str(place / "short.yaml"), str(more)) == 2
+    assert "holds a suite with another config;" in capsys.readouterr().err
+    assert suite(place, "--config", "nowhere.yaml") == 2
+    assert "--config: " in capsys.readouterr().err
+
+
+def test_a_moved_folder_and_a_comment_change_no_run(place: Path, two_seeds: Path) -> None:
+    moved = two_seeds.rename(place / "moved")
+    short = place / "short.yaml"
+    try:
+        short.write_text(f"# As short as can be.\n{SHORT}")
+        before = [path.stat().st_mtime_ns for path in sorted(moved.glob("*/*/*/done.json"))]
+        options = ["--tasks", TASK, "--seeds", "0", "1", "--control", "false"]
+        assert suite(place, *options, "--output", str(moved)) == 0
+        after = [path.stat().st_mtime_ns for path in sorted(moved.glob("*/*/*/done.json"))]
+        assert len(before) >= 2
+        assert after == before
+    finally:
+        short.write_text(SHORT)
+        moved.rename(two_seeds)
 
 
 def test_an_unknown_task_and_suite_are_refused(

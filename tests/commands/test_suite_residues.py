@@ -154,19 +154,49 @@ def test_every_test_set_of_tape_is_a_line_and_those_not_there_say_so(
     assert (point["categories"], point["of_categories"]) == (2, 5)
 
 
-def test_runs_on_other_data_leave_the_table(place: Path) -> None:
-    options = ["--tasks", "fluorescence", "--control", "false", "--output", str(place / "changed")]
-    options.append("--quick")
+def test_runs_on_other_data_are_kept_until_they_may_be_replaced(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = place / "changed"
+    options = ["--tasks", "fluorescence", "--control", "false", "--output", str(output), "--quick"]
     assert suite(place, "tape", *options, "--seeds", "0", "1") == 0
     path = place / "data" / "tape" / "fluorescence" / "fluorescence_train.json"
     entries = json.loads(path.read_text())
     path.write_text(json.dumps(entries[:-2]))
     try:
+        assert suite(place, "tape", *options, "--seeds", "1") == 2
+        assert "is a run with other data; name another folder" in capsys.readouterr().err
+        assert set(pl.read_csv(output / "suite.csv")["seeds"]) == {1, 2}
+        assert suite(place, "tape", *options, "--seeds", "1", "--overwrite") == 0
+    finally:
+        path.write_text(json.dumps(entries))
+    assert set(pl.read_csv(output / "suite.csv")["seeds"]) == {1}
+
+
+def test_another_test_file_is_tested_and_nothing_trained(place: Path) -> None:
+    output = place / "tested"
+    options = ["--tasks", "fluorescence", "--control", "false", "--output", str(output), "--quick"]
+    assert suite(place, "tape", *options, "--seeds", "0", "1") == 0
+    weights = sorted(output.glob("*/encoder/*/checkpoints/best.ckpt"))
+    before = [path.stat().st_mtime_ns for path in weights]
+    path = place / "data" / "tape" / "fluorescence" / "fluorescence_test.json"
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps(entries[:-2]))
+    try:
+        # Seed 0 is not asked for, but it is in the table.
         assert suite(place, "tape", *options, "--seeds", "1") == 0
     finally:
         path.write_text(json.dumps(entries))
-    table = pl.read_csv(place / "changed" / "suite.csv")
-    assert set(table["seeds"]) == {1}
+    assert [path.stat().st_mtime_ns for path in weights] == before
+    table = pl.read_csv(output / "suite.csv")
+    assert set(table["n"]) == {len(entries) - 2}
+    rows = pl.concat(
+        [pl.read_parquet(path) for path in output.glob("fluorescence/**/results.parquet")]
+    )
+    assert set(rows["n"]) == {len(entries) - 2}
+    assert rows["data_fingerprint"].n_unique() == 1
+    of_baselines = rows.filter(~pl.col("model").str.contains("encoder"))
+    assert set(of_baselines["seed"]) == {0}  # the YAML's, whatever the runs' are
 
 
 @pytest.mark.full

@@ -142,13 +142,24 @@ def test_published_splits_are_kept_and_what_they_share_is_reported(
         rows = {split: [row.id for row in data.rows(split)] for split in ("train", "test")}
     assert rows == {"train": ["train/T0", "train/T1", "train/T4"], "test": ["test/T2", "test/T5"]}
     assert data.fold is None
-    assert "1 train proteins have the sequence of a test protein; data.drop_leaks" in caplog.text
-    assert "1 train proteins have the sequence of a validation protein" in caplog.text
+    assert "1 test rows have a sequence that is also in train" in caplog.text
+    assert "1 validation rows have a sequence that is also in train" in caplog.text
     assert np.isnan(data.proteins["test/T2"].coordinates[0]).all()
     kept = make(tmp_path, drop_leaks=True)
     assert [row.id for row in kept.rows("train")] == ["train/T1"]
     assert [row.id for row in kept.rows("validation")] == ["validation/T3", "validation/T4"]
     assert len(kept.rows("test")) == 2
+
+
+def test_repeats_within_a_published_split_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_tape(tmp_path) / "proteinnet_train.json"
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps([*entries, entries[1] | {"id": "again"}]))
+    with caplog.at_level(logging.INFO, logger="biote"):
+        assert len(make(tmp_path).rows("train")) == len(entries) + 1
+    assert "1 train rows repeat a sequence of the same split" in caplog.text
 
 
 def test_long_proteins_are_left_out_of_training_but_never_of_the_test(

@@ -85,6 +85,23 @@ def test_the_csv_form_is_no_form_of_eight_states(tmp_path: Path) -> None:
         module(tmp_path, states=8, train_on="valid").locate()
 
 
+def test_what_is_trained_on_does_not_follow_the_form_of_what_is_tested(tmp_path: Path) -> None:
+    tape = write_tape(tmp_path) / "tape"
+    for name in ("train", "valid", "ts115"):
+        (tape / f"secondary_structure.{name}.csv").write_text("seq,label\nMKV,012\n")
+    data = [module(tmp_path, test_set=name) for name in ("ts115", "cb513")]
+    assert len({of.split_fingerprint for of in data}) == 1
+    assert data[1].rows("train")[0].parts[0][0] == "MKV"
+    assert data[1].rows("test")[0].parts[0][0] == "DDD"  # JSON
+
+
+def test_a_sequence_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "set.json"
+    path.write_text('[{"primary": 5, "ss3": [0]}]')
+    with pytest.raises(DataError, match="entry 0: primary is no text"):
+        list(read_tape_residues(path, field="ss3"))
+
+
 def test_flip_trains_on_what_is_neither_validated_nor_tested_on(tmp_path: Path) -> None:
     data = module(write_flip(tmp_path, CHAINS), train_on="flip")
     (row,) = data.residue_rows("train")  # c is in valid, e in another test set

@@ -19,6 +19,7 @@ from biote.datamodules.contact_map import ContactMapDataModule
 from biote.datamodules.gue import GueDataModule
 from biote.datamodules.proteinglue import ProteinGlueDataModule
 from biote.datamodules.residue_table import ResidueTableDataModule
+from biote.datamodules.residues import ResidueRow
 from biote.datamodules.secondary_structure import SecondaryStructureDataModule
 from biote.datamodules.tape import TapeDataModule
 from biote.errors import DataError
@@ -174,7 +175,7 @@ def example(**features: Any) -> bytes:
 
 def write_tfrecord(root: Path, entry: Entry) -> LabelledDataModule:
     folder = root / "proteinglue"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     labels = {"ss3": entry["labels"]} if "labels" in entry else {}
     records = example(sequence=b"MKV", ss3=[0, 1, 2]) + example(
         sequence=entry["sequence"].encode(), **labels
@@ -182,6 +183,52 @@ def write_tfrecord(root: Path, entry: Entry) -> LabelledDataModule:
     for split in SPLITS:
         (folder / f"{split}-ss3.tfrecord").write_bytes(records)
     return ProteinGlueDataModule(root, "character", task="ss3", **OPTIONS)
+
+
+def structure_glue(root: Path) -> LabelledDataModule:
+    return ProteinGlueDataModule(root, "character", task="ss3", **OPTIONS)
+
+
+def test_a_second_file_of_a_split_is_refused(tmp_path: Path) -> None:
+    # Its rows would be trained on twice.
+    write_tfrecord(tmp_path, {"sequence": "MKL", "labels": [0, 1, 2]})
+    folder = tmp_path / "proteinglue"
+    for split in SPLITS:
+        (folder / f"{split}-ss3.csv").write_text("sequence,ss3\nMKA,012\n")
+    assert len(structure_glue(tmp_path).rows("train")) == 2  # one form of the two
+    (folder / "train_ss3_copy.tfrecord").write_bytes((folder / "train-ss3.tfrecord").read_bytes())
+    with pytest.raises(DataError, match=r"2 files of train: .*; leave one there"):
+        structure_glue(tmp_path).rows("train")
+
+
+def test_two_rows_of_one_id_are_refused(tmp_path: Path) -> None:
+    glue(tmp_path)
+    part = tmp_path / "proteinglue" / "part"
+    part.mkdir()
+    (part / "train-ppi.csv").write_text("sequence,interface\nMKV,011\n")
+    data = ProteinGlueDataModule(tmp_path, "character", task="ppi", **OPTIONS)
+    with pytest.raises(DataError, match="two rows have the id train-ppi:0"):
+        data.rows("train")
+
+
+def test_proteinglue_is_looked_for_where_it_belongs(tmp_path: Path) -> None:
+    write_tfrecord(tmp_path / "else", {"sequence": "MKL", "labels": [0, 1, 2]})
+    where = str(tmp_path / "proteinglue" / "train-ss3.tfrecord")
+    with pytest.raises(DataError, match=f"no file {where}"):
+        structure_glue(tmp_path).locate()
+    structure_glue(tmp_path / "else" / "proteinglue").locate()
+
+
+def test_residues_written_as_apostrophes_are_unknown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "biote")
+    data = write_tfrecord(tmp_path, {"sequence": "MK'L", "labels": [0, 1, 2, 0]})
+    row = data.rows("train")[1]
+    assert row.parts[0][0] == "MKXL"
+    assert isinstance(row, ResidueRow)
+    assert row.labels[:, 0].tolist() == [0, 1, 2, 0]
+    assert "1 residues of train are written ' and read as X" in caplog.text
 
 
 def write_parquet(root: Path, entry: Entry) -> LabelledDataModule:

@@ -169,6 +169,34 @@ def test_the_folder_is_what_fine_tuning_starts_from(
     assert same(dict(model.encoder.state_dict()), dict(pretrained.encoder.state_dict()))
 
 
+def test_what_was_pretrained_on_is_carried_and_summed(
+    tiny: EncoderConfig,
+    make_trainer: MakeTrainer,
+    make_table: MakeTable,
+    make_pretraining: Callable[..., PretrainingDataModule],
+    tmp_path: Path,
+) -> None:
+    def record(model: Any, data: Any, name: str) -> dict[str, Any]:
+        make_trainer(EncoderExport(name), max_epochs=1).fit(model, datamodule=data)
+        return dict(load_encoder_config(tmp_path / name).extra)
+
+    data = make_pretraining()
+    first = record(MaskedLMTask(tiny, vocab_size=VOCABULARY), data, "first")
+    tokens = first["trained_tokens"]
+    assert tokens > 0
+    pairs = tokens * data.context
+    assert first["trained_attention_flops"] == 12 * tiny.width * tiny.layers * pairs
+    start = str(tmp_path / "first")
+    tuned = record(regression(None, encoder_checkpoint=start), make_table(), "tuned")
+    known = ("trained_tokens", "trained_attention_flops")
+    assert [tuned[key] for key in known] == [first[key] for key in known]
+    again = MaskedLMTask(None, start, vocab_size=VOCABULARY)
+    longer = record(again, make_pretraining(), "longer")
+    assert [longer[key] for key in known] == [2 * first[key] for key in known]
+    random = regression(None, encoder_checkpoint=start, encoder_weights="random")
+    assert "trained_tokens" not in record(random, make_table(), "random")
+
+
 @pytest.mark.parametrize("options", [{"folder": None}, {"fast_dev_run": True}])
 def test_nothing_is_exported_where_it_is_not_wanted(
     tiny: EncoderConfig,

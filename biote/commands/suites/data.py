@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from lightning import LightningDataModule
 from biote.commands.parsing import shipped_configs
 from biote.commands.suites.catalogue import Suite, SuiteTask, SuiteTest
 from biote.datamodules.base import LabelledDataModule
-from biote.errors import DataError
+from biote.errors import ConfigError, DataError
 from biote.modules.weights import StoredEncoder
 
 
@@ -39,6 +42,9 @@ class SuiteSettings:
     configs: tuple[str, ...]
     """Further YAML of the user, the last to count."""
 
+    overwrite: bool
+    """Whether runs of other settings or data are replaced."""
+
 
 def task_configs(settings: SuiteSettings, task: SuiteTask) -> list[Path]:
     """YAMLs of a task."""
@@ -52,6 +58,25 @@ def task_content(settings: SuiteSettings, task: SuiteTask) -> dict[str, Any]:
     for path in (*task_configs(settings, task), *map(Path, settings.configs)):
         content = _completed(content, yaml.safe_load(path.read_text()) or {})
     return content
+
+
+def content_digest(paths: Sequence[str | Path]) -> str:
+    """SHA-256 over what YAMLs say, in their order; comments and layout count nothing.
+
+    Args:
+        paths: YAML files.
+
+    Raises:
+        ConfigError: If one cannot be read.
+    """
+    try:
+        contents = [yaml.safe_load(Path(path).read_text()) or {} for path in paths]
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            " ".join(str(error).split()), where="--config", mend="name YAML files"
+        ) from error
+    text = json.dumps(contents, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _completed(content: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import polars as pl
 from lightning import LightningDataModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -24,6 +23,7 @@ from biote.commands.suites.catalogue import SuiteTask, SuiteTest
 from biote.commands.suites.data import (
     Absent,
     SuiteSettings,
+    content_digest,
     data_arguments,
     further_tests,
     open_data,
@@ -76,17 +76,17 @@ def run_task(
     train_on = training_set(settings, task)
     data = open_data(settings, task, task.tests[0], train_on=train_on)
     further, absent = further_tests(settings, task, train_on)
-    split = _split(data)
-    _forget_other_data(task_folder(settings, task), split)
-    tests = [task.tests[0], *further]
+    request = _request(settings, task, data)
+    _settle_other_runs(settings, task_folder(settings, task), request)
+    tests = [(test, _tested(settings, task, test, train_on)) for test in (task.tests[0], *further)]
     leaks = logging.getLogger(biote.datamodules.published.__name__)
     try:
-        for seed in seeds:
-            for model in models:
-                folder = task_folder(settings, task) / model / f"seed{seed}"
-                _run(settings, task, tests, data, folder, seed=seed, model=model, train_on=train_on)
-                leaks.setLevel(logging.WARNING)  # told once, not again for every run
-        _baselines(settings, task, tests, split, train_on=train_on)
+        wanted = [(model, seed) for seed in seeds for model in models]
+        for model, seed in dict.fromkeys([*wanted, *_runs_there(settings, task)]):
+            folder = task_folder(settings, task) / model / f"seed{seed}"
+            _run(settings, task, tests, request, folder, seed=seed, model=model, train_on=train_on)
+            leaks.setLevel(logging.WARNING)  # told once, not again for every run
+        _baselines(settings, task, tests, request, train_on=train_on)
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split()), where=task.name) from error
     except DataError as error:
@@ -98,63 +98,75 @@ def run_task(
     return absent
 
 
-def _split(data: LightningDataModule) -> str:
-    """What is trained and validated on."""
-    described: Any = data
-    return str(described.split_fingerprint)
+def _settle_other_runs(settings: SuiteSettings, folder: Path, request: Mapping[str, Any]) -> None:
+    """Make sure that all runs of a task are of one protocol: a table would mix them.
 
-
-def _forget_other_data(folder: Path, split: str) -> None:
-    """Remove runs and baselines of other data: a table would mix them with those of today's."""
+    Raises:
+        ConfigError: If a run is of another, and runs may not be replaced.
+    """
     for path in sorted(folder.glob(f"**/{_REQUEST}")):
-        if _read(path)["split"] != split:
-            logger.info("%s is of other data and is removed.", path.parent)
-            shutil.rmtree(path.parent)
+        there = _read(path)
+        differing = [name for name in request if there.get(name) != request[name]]
+        if not differing:
+            continue
+        if not settings.overwrite:
+            raise ConfigError(
+                f"{path.parent} is a run with other {', '.join(differing)}",
+                where="--output",
+                mend="name another folder, or replace it with --overwrite",
+            )
+        logger.info("%s has other %s and is removed.", path.parent, ", ".join(differing))
+        shutil.rmtree(path.parent)
+
+
+def _runs_there(settings: SuiteSettings, task: SuiteTask) -> list[tuple[Model, int]]:
+    """Finished runs; what they were tested on may have changed since."""
+    models: tuple[Model, ...] = ("encoder", "random")
+    return [
+        (model, int(path.parent.name.removeprefix("seed")))
+        for model in models
+        for path in sorted((task_folder(settings, task) / model).glob(f"seed*/{_DONE}"))
+    ]
+
+
+def _tested(settings: SuiteSettings, task: SuiteTask, test: SuiteTest, train_on: str | None) -> str:
+    """Fingerprint of the data that a test set is tested with."""
+    data: Any = open_data(settings, task, test, train_on=train_on)
+    return str(data.data_fingerprint)
 
 
 def _run(
     settings: SuiteSettings,
     task: SuiteTask,
-    tests: Sequence[SuiteTest],
-    data: LightningDataModule,
+    tests: Sequence[tuple[SuiteTest, str]],
+    request: Mapping[str, Any],
     folder: Path,
     *,
     seed: int,
     model: Model,
     train_on: str | None,
 ) -> None:
-    options = _options(settings, task, folder, seed=seed, model=model, train_on=train_on)
-    request = _request(settings, task, data, options)
-    splits = [test.split for test in tests]
-    if _read(folder / _REQUEST) != request:
-        if folder.exists():
-            logger.info("%s: settings, encoder or data have changed, so it is run anew.", folder)
-            shutil.rmtree(folder)
-    elif _read(folder / _DONE) == {"tested": splits}:
-        logger.info("%s is done.", folder)
-        return
+    options = _options(settings, task, folder, seed=seed, model=model)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / _REQUEST, request)
     if not (folder / _DONE).is_file():
-        BioteCLI("fit", [*options, *_data_options(settings, task, tests[0], train_on),
+        first, _ = tests[0]
+        BioteCLI("fit", [*options, *_data_options(settings, task, first, train_on),
                          "--ckpt_path", "auto"])  # fmt: skip
-        _write(folder / _DONE, {"tested": []})
-    for test in tests:
+        _write(folder / _DONE, {"tested": {}})
+    done: dict[str, str] = _read(folder / _DONE)["tested"]
+    for test, fingerprint in tests:
+        if done.get(test.split) == fingerprint:
+            logger.info("%s is tested on %s.", folder, test.split)
+            continue
         BioteCLI("test", [*options, *_data_options(settings, task, test, train_on),
                           "--baselines", "false"])  # fmt: skip
-    _write(folder / _DONE, {"tested": splits})
+        done[test.split] = fingerprint
+        _write(folder / _DONE, {"tested": done})
 
 
-def _options(
-    settings: SuiteSettings,
-    task: SuiteTask,
-    folder: Path,
-    *,
-    seed: int,
-    model: Model,
-    train_on: str | None,
-) -> list[str]:
-    """Options of fit and test, those of the data left out."""
+def _protocol(settings: SuiteSettings, task: SuiteTask) -> list[str]:
+    """Options that all runs of a task share."""
     wide = settings.stored.encoder.width > _MEDIUM_WIDTH
     options = [word for path in task_configs(settings, task) for word in ("--config", str(path))]
     if settings.suite.long_steps is not None and wide:
@@ -176,9 +188,16 @@ def _options(
             },
         }
         options += ["--trainer.callbacks+", json.dumps(stop)]
+    return options
+
+
+def _options(
+    settings: SuiteSettings, task: SuiteTask, folder: Path, *, seed: int, model: Model
+) -> list[str]:
+    """Options of fit and test, those of the data left out."""
     weights = "pretrained" if model == "encoder" else "random"
     return [
-        *options,
+        *_protocol(settings, task),
         "--trainer.default_root_dir", str(folder),
         "--model.encoder_checkpoint", str(settings.encoder),
         "--model.encoder_weights", weights,
@@ -196,28 +215,26 @@ def _data_options(
     return [word for name, value in given.items() for word in (f"--data.{name}", value)]
 
 
-def _request(
-    settings: SuiteSettings, task: SuiteTask, data: LightningDataModule, options: Sequence[str]
-) -> dict[str, Any]:
-    """What a run is of; where it differs, the run is another."""
+def _request(settings: SuiteSettings, task: SuiteTask, data: LightningDataModule) -> dict[str, Any]:
+    """What the runs of a task are of, seed and model left out; no word of where they are."""
+    options = _protocol(settings, task)
     files = [word for before, word in pairwise(options) if before == "--config"]
-    texts = "".join(Path(path).read_text() for path in files)
-    kept = [word for word in options if word not in files and word != str(settings.encoder)]
+    described: Any = data
     return {
         "task": task.name,
-        "configs": hashlib.sha256(texts.encode()).hexdigest(),
-        "options": kept,
+        "configs": content_digest(files),
+        "options": [word for word in options if word not in files and word != "--config"],
         "encoder": settings.stored.weights_fingerprint,
         "tokenizer": settings.stored.tokenizer_fingerprint,
-        "split": _split(data),
+        "data": str(described.split_fingerprint),
     }
 
 
 def _baselines(
     settings: SuiteSettings,
     task: SuiteTask,
-    tests: Sequence[SuiteTest],
-    split: str,
+    tests: Sequence[tuple[SuiteTest, str]],
+    request: Mapping[str, Any],
     *,
     train_on: str | None,
 ) -> None:
@@ -227,20 +244,25 @@ def _baselines(
     if (folder / RESULTS_FILE).is_file():
         there = read_results([folder])
         done = set(zip(there["split"], there["data_fingerprint"], strict=True))
-    for test in tests:
+    for test, fingerprint in tests:
+        if (test.split, fingerprint) in done:
+            continue
         data = open_data(settings, task, test, train_on=train_on)
         if not isinstance(data, LabelledDataModule):
             continue
-        if (test.split, data.data_fingerprint) in done:
-            continue
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / _REQUEST, {"split": split})
-        trivial_rows(data, _example(settings, task, test), folder)
+        _write(folder / _REQUEST, request)
+        example = replace(_example(settings, task, test, fingerprint), seed=data.seed)
+        trivial_rows(data, example, folder)
 
 
-def _example(settings: SuiteSettings, task: SuiteTask, test: SuiteTest) -> ResultRow:
+def _example(
+    settings: SuiteSettings, task: SuiteTask, test: SuiteTest, fingerprint: str
+) -> ResultRow:
     """A result of the test set, from any run."""
-    results = read_results(run_folders(settings, task)).filter(pl.col("split") == test.split)
+    results = read_results(run_folders(settings, task)).filter(
+        split=test.split, data_fingerprint=fingerprint
+    )
     return ResultRow(**results.row(0, named=True))
 
 

@@ -1,4 +1,4 @@
-"""What a suite's results come to: a table in its own order, and one aggregate."""
+"""What a suite's results come to: a table in its own order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from statistics import fmean, stdev
 import polars as pl
 
 from biote.commands.suites.catalogue import Suite, SuiteTask, SuiteTest
+from biote.tasks.residue_bounds import UPPER_BOUND
+from biote.tasks.residues import UNSCORED
 from biote.tasks.results import read_results
 
 PRETRAINED = "pre-trained encoder"
 RANDOM = "random encoder"
+_ROUNDING = 1e-6
 _STAND_IN = re.compile(r"\(trained on (.+)\)$")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TestSummary:
-    """One test set of a task."""
+    """One test set of a task, by one metric."""
 
     task: SuiteTask
     test: SuiteTest
+    metric: str
     n: int
     trained_on: str
     """What it was trained on: ``train``, or what stood in for it and makes it no score of the
@@ -36,24 +40,26 @@ class TestSummary:
     by_seed: Mapping[tuple[str, int], float]
     """Metric by model and seed."""
 
+    upper_bound: float | None
+    """Highest value that predictions for tokens can have; null where nothing was bounded."""
+
+    unscored: int
+    """Labelled residues behind the encoder's context, which no model is scored on."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it goes into the average of the suite."""
+        return (
+            self.test is self.task.tests[0]
+            and self.metric == self.task.metric
+            and self.trained_on == "train"
+        )
+
     @property
     def name(self) -> str:
         """The task, with the test set where it has several."""
         mark = "" if self.trained_on == "train" else f" (trained on {self.trained_on})"
         return f"{test_name(self.task, self.test)}{mark}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Aggregate:
-    """Mean over the categories of a suite."""
-
-    mean: float
-    sd: float | None
-    """Over seeds; null of one seed."""
-
-    seeds: int
-    categories: tuple[str, ...]
-    """Those that went in."""
 
 
 def test_name(task: SuiteTask, test: SuiteTest) -> str:
@@ -74,31 +80,38 @@ def summarise_task(task: SuiteTask, folders: Sequence[Path]) -> list[TestSummary
         folders: Folders of its runs that hold results.
 
     Returns:
-        A summary for each test set that has results.
+        A summary for each test set and metric that has results.
     """
     if not folders:
         return []
-    results = read_results(folders).filter(pl.col("metric") == task.metric)
+    results = read_results(folders)
     summaries = []
     for test in task.tests:
-        rows = results.filter(pl.col("split") == test.split).sort("seed")
-        if not len(rows):
-            continue
-        values: dict[str, list[float]] = {}
-        by_seed: dict[tuple[str, int], float] = {}
-        for row in rows.iter_rows(named=True):
-            values.setdefault(row["model"], []).append(row["value"])
-            by_seed[row["model"], row["seed"]] = row["value"]
-        summaries.append(
-            TestSummary(
-                task=task,
-                test=test,
-                n=rows["n"][0],
-                trained_on=_trained_on(rows["benchmark"].to_list()),
-                values=values,
-                by_seed=by_seed,
+        of_test = results.filter(split=test.split).sort("seed")
+        unscored = of_test.filter(metric=UNSCORED)["value"].to_list()
+        for metric in (task.metric, *task.also):
+            rows = of_test.filter(metric=metric)
+            if not len(rows):
+                continue
+            values: dict[str, list[float]] = {}
+            by_seed: dict[tuple[str, int], float] = {}
+            for row in rows.iter_rows(named=True):
+                values.setdefault(row["model"], []).append(row["value"])
+                by_seed[row["model"], row["seed"]] = row["value"]
+            bounds = of_test.filter(metric=f"{UPPER_BOUND}{metric}")["value"].to_list()
+            summaries.append(
+                TestSummary(
+                    task=task,
+                    test=test,
+                    metric=metric,
+                    n=rows["n"][0],
+                    trained_on=_trained_on(rows["benchmark"].to_list()),
+                    values=values,
+                    by_seed=by_seed,
+                    upper_bound=max(bounds, default=None),
+                    unscored=int(max(unscored, default=0)),
+                )
             )
-        )
     return summaries
 
 
@@ -117,41 +130,18 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float | None]:
     return fmean(values), stdev(values) if len(values) > 1 else None
 
 
-def aggregate(suite: Suite, summaries: Sequence[TestSummary], model: str) -> Aggregate | None:
-    """Average tasks within each category, and then categories, seed by seed.
-
-    The first test set of a task counts. A category counts where each of its tasks that has
-    results has them of every seed; tasks without their training file never do.
+def unscored_notes(summaries: Sequence[TestSummary]) -> list[str]:
+    """What to say of residues that no model is scored on.
 
     Args:
-        suite: The suite.
-        summaries: Summaries of its tasks.
-        model: Model to average.
-
-    Returns:
-        The aggregate, or null where there is nothing to average.
+        summaries: Summaries of tasks.
     """
-    first = [s for s in summaries if s.test is s.task.tests[0] and s.trained_on == "train"]
-    scored = [s for s in first if model in s.values]
-    if not scored:
-        return None
-    shared = set.intersection(
-        *({seed for name, seed in s.by_seed if name == model} for s in scored)
-    )
-    names = dict.fromkeys(task.category for task in suite.tasks)
-    of_seed = []
-    for seed in sorted(shared):
-        categories = {
-            name: fmean(s.by_seed[model, seed] for s in scored if s.task.category == name)
-            for name in names
-            if any(s.task.category == name for s in scored)
-        }
-        of_seed.append(fmean(categories.values()))
-    if not of_seed or any(math.isnan(value) for value in of_seed):
-        return None
-    mean, sd = mean_and_sd(of_seed)
-    present = tuple(name for name in names if any(s.task.category == name for s in scored))
-    return Aggregate(mean=mean, sd=sd, seeds=len(of_seed), categories=present)
+    return [
+        f"{s.name}: {s.unscored} labelled residues stand behind the encoder's context and are "
+        "scored for no model."
+        for s in summaries
+        if s.unscored and s.metric == s.task.metric
+    ]
 
 
 def table(
@@ -170,25 +160,32 @@ def table(
     models = list(dict.fromkeys(name for s in summaries for name in s.values))
     models.sort(key=lambda name: [PRETRAINED, RANDOM].index(name) if name in (PRETRAINED, RANDOM)
                 else 2)  # fmt: skip
-    header = ["task", "metric", "n", *models, "published"]
+    bounded = any(_bound(s) for s in summaries)
+    between = ["upper bound"] if bounded else []
+    header = ["task", "metric", "n", *models, *between, "published"]
+    empty = [""] * (len(models) + len(between))
     lines = []
     for task in suite.tasks:
-        of_task = {s.test.split: s for s in summaries if s.task is task}
+        of_task = [s for s in summaries if s.task is task]
         if not of_task and task.name in absent:
-            lines.append(_absent_line(task.name, task, task.tests[0], models))
+            lines.append([task.name, task.metric, "absent", *empty, task.tests[0].published])
         for test in task.tests if of_task else ():
-            name = test_name(task, test)
-            if test.split in of_task:
-                s = of_task[test.split]
+            found = [s for s in of_task if s.test is test]
+            for s in found:
                 cells = [cell(s.values.get(model, ())) for model in models]
-                lines.append([s.name, task.metric, f"{s.n}", *cells, test.published])
-            elif name in absent:
-                lines.append(_absent_line(name, task, test, models))
+                cells += [_bound(s)] if bounded else []
+                # What others report is the task's own metric.
+                published = test.published if s.metric == task.metric else ""
+                lines.append([s.name, s.metric, f"{s.n}", *cells, published])
+            if not found and (name := test_name(task, test)) in absent:
+                lines.append([name, task.metric, "absent", *empty, test.published])
     return header, lines
 
 
-def _absent_line(name: str, task: SuiteTask, test: SuiteTest, models: Sequence[str]) -> list[str]:
-    return [name, task.metric, "absent", *[""] * len(models), test.published]
+def _bound(summary: TestSummary) -> str:
+    """The upper bound where it is below 1."""
+    bound = summary.upper_bound
+    return f"{bound:.3f}" if bound is not None and bound < 1 - _ROUNDING else ""
 
 
 def cell(values: Sequence[float]) -> str:
@@ -206,7 +203,7 @@ def cell(values: Sequence[float]) -> str:
 
 
 def long_table(summaries: Sequence[TestSummary]) -> pl.DataFrame:
-    """One line for each test set and model: mean, standard deviation and number of seeds.
+    """One line for each test set, metric and model: mean, standard deviation and number of seeds.
 
     Args:
         summaries: Summaries of tasks.
@@ -218,18 +215,20 @@ def long_table(summaries: Sequence[TestSummary]) -> pl.DataFrame:
                 "split": s.test.split,
                 "category": s.task.category,
                 "trained_on": s.trained_on,
-                "metric": s.task.metric,
+                "metric": s.metric,
                 "n": s.n,
                 "model": model,
                 "mean": mean_and_sd(values)[0],
                 "sd": mean_and_sd(values)[1],
                 "seeds": len(values),
+                "upper_bound": s.upper_bound,
+                "unscored_residues": s.unscored,
                 "published": s.test.published,
             }
             for s in summaries
             for model, values in s.values.items()
         ],
-        schema_overrides={"sd": pl.Float64},
+        schema_overrides={"sd": pl.Float64, "upper_bound": pl.Float64},
     )
 
 
