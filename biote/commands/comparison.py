@@ -110,11 +110,39 @@ def _write_baselines(
     predictions: Mapping[str, npt.NDArray[np.float64]],
 ) -> list[ResultRow]:
     """Score and write predictions for the tested rows, by name of the baseline."""
+    truth = np.array([row.target for row in data.seen_rows("test")], np.float64)
+    scores = {
+        name: _scores(predicted, truth, kind=_kind(data)) for name, predicted in predictions.items()
+    }
+    return write_scored(data, example, folder, predictions, scores, in_units="mae")
+
+
+def write_scored(
+    data: LabelledDataModule,
+    example: ResultRow,
+    folder: Path,
+    predictions: Mapping[str, npt.NDArray[np.float64]],
+    scores: Mapping[str, Mapping[str, float]],
+    *,
+    in_units: str,
+) -> list[ResultRow]:
+    """Write predictions of models without weights for the tested rows, and their scores.
+
+    Args:
+        data: The data of the test.
+        example: A result of the test, whose benchmark and split they share.
+        folder: Run folder.
+        predictions: By name of the model, one line a tested row.
+        scores: By name of the model and of the metric.
+        in_units: The metric that has the units of the data.
+
+    Returns:
+        Rows of the results.
+    """
     test = data.seen_rows("test")
     truth = np.array([row.target for row in test], np.float64)
     rows: list[ResultRow] = []
     for name, predicted in predictions.items():
-        scores = _scores(predicted, truth, kind=_kind(data))
         rows += [
             replace(
                 example,
@@ -123,10 +151,10 @@ def _write_baselines(
                 metric=metric,
                 value=value,
                 n=len(test),
-                unit=data.unit if metric == "mae" else "",
+                unit=data.unit if metric == in_units else "",
                 weights_fingerprint="",
             )
-            for metric, value in scores.items()
+            for metric, value in scores[name].items()
         ]
         write_predictions(
             folder,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from jsonargparse import ArgumentParser
 
 from biote.baselines.trees import TREES, tree_predictions
 from biote.baselines.trivial import RIDGE, trivial_baselines
+from biote.commands.comparison import write_scored
 from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.jaspar import JasparDataModule
 from biote.errors import BioteError, ConfigError
 from biote.tasks.loading import training_data_state, training_sections
-from biote.tasks.results import ResultRow, prediction_frame, write_predictions, write_results
+from biote.tasks.results import ResultRow
 
 logger = logging.getLogger(__name__)
 
@@ -64,33 +63,9 @@ def kmer_rows(
         predictions[TREES] = tree_predictions(
             train_parts, targets, test_parts, kind="regression", n_classes=1, seed=data.seed
         )
-    rows = []
-    for name, predicted in predictions.items():
-        write_predictions(
-            folder,
-            prediction_frame(
-                model=name,
-                split=data.tested_split,
-                fold=data.fold,
-                row_ids=[row.id for row in test],
-                targets=torch.from_numpy(np.array([row.target for row in test], np.float64)),
-                predictions=torch.from_numpy(predicted),
-            ),
-        )
-        rows.append(
-            replace(
-                example,
-                model=name,
-                head="-",
-                metric="mean_prediction",
-                value=float(predicted.mean()),
-                n=len(test),
-                unit=data.unit,
-                weights_fingerprint="",
-            )
-        )
-    write_results(folder, rows)
-    return rows
+    metric = "mean_prediction"
+    scores = {name: {metric: float(values.mean())} for name, values in predictions.items()}
+    return write_scored(data, example, folder, predictions, scores, in_units=metric)
 
 
 def _training_rows(checkpoint: Path) -> list[Any]:

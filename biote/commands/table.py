@@ -99,10 +99,6 @@ def run(arguments: jsonargparse.Namespace) -> None:
                 mend=f"there are: {', '.join(known)}",
             )
         table = table.filter(pl.col(column).is_in(wanted))
-    if arguments.output is not None:
-        with atomic_path(arguments.output) as partial:
-            table.write_parquet(partial)
-        logger.info("Table written to %s.", arguments.output)
     same = table.filter(table.select([*_KEYS, "metric"]).is_duplicated())
     if not same.is_empty():
         line = same.row(0, named=True)
@@ -111,6 +107,10 @@ def run(arguments: jsonargparse.Namespace) -> None:
             where="runs",
             mend="give folders that hold the test of one fold, benchmark and head",
         )
+    if arguments.output is not None:
+        with atomic_path(arguments.output) as partial:
+            table.write_parquet(partial)
+        logger.info("Table written to %s.", arguments.output)
     metrics = arguments.metrics or table.get_column("metric").unique(maintain_order=True).to_list()
     _print(table, metrics, markdown=arguments.markdown)
 
