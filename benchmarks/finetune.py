@@ -3,18 +3,19 @@
 Run: python benchmarks/finetune.py [--threads N] [--repeats N]. The rows are those of $BIOTE_DATA,
 or synthetic ones in the same format where it is not set; the byte-pair encoding of 1,024 pieces is
 trained on the sequences of the same folder. Both ways are `trainer.fit` of the same RegressionTask
-with an encoder of width 32 on the same rows in the same steps of 64, proteins
-trimmed to about 480 residues: once in two passes of 32 packed rows, once in 64
-passes of one row (`accumulate_grad_batches: 64`). Their first gradients are compared. The last line
-is one JSON object:
+with four layers on the same rows in the same steps of 64, proteins trimmed to about 480 residues:
+once as one packed batch, once in 64 passes of one row (`accumulate_grad_batches: 64`). Their first
+gradients are compared. The last line is one JSON object:
 
-packed_tokens_per_s, single_tokens_per_s: tokens of a second of the training loop with BPE, medians
-    of the repeats, which take turns; the first step is not counted.
+packed_tokens_per_s, single_tokens_per_s: tokens of a second of the training loop with BPE and width
+    16, medians of the repeats, which take turns; the first step is not counted.
 packed_vs_single: median over the repeats of the ratio of the two.
-packed_vs_single_character: the same with characters, where a row is longer and attention inside it,
-    the same work in both, a larger part.
+packed_vs_single_width_32: the same with width 32, where the work of a row hides more of the cost of
+    a pass.
+packed_vs_single_character: the same with characters and width 16, where a row is longer and
+    attention inside it, the same work in both, a larger part.
 gradient_difference: largest difference of the two first gradients over the largest gradient, worst
-    of the tokenizers.
+    of the three.
 tokens_per_row, tokens_per_row_character, threads: what was measured.
 """
 
@@ -44,10 +45,8 @@ from biote.synthetic.dataset import write_all
 from biote.tasks.regression import RegressionTask
 
 STEP_ROWS = 64
-PACKED_ROWS = 32
 STEPS = 4
 PIECES = 1_024
-ENCODER = EncoderConfig(width=32, layers=4, heads=1, context=512)
 CONTEXT = {"BPE": 256, "character": 512}
 """Tokens that proteins are trimmed to: about 480 residues in both."""
 
@@ -95,7 +94,7 @@ class Clock(Callback):
         self.tokens_per_s = self.tokens / (time.perf_counter() - self._began)
 
 
-def train(root: Path, folder: Path, tokenizer: str, *, accumulate: int) -> Clock:
+def train(root: Path, folder: Path, tokenizer: str, *, width: int, packed: bool) -> Clock:
     """Fine-tune for a few steps."""
     data = PronabDataModule(
         root,
@@ -106,12 +105,13 @@ def train(root: Path, folder: Path, tokenizer: str, *, accumulate: int) -> Clock
         validation="none",
         context=CONTEXT["character" if tokenizer == "character" else "BPE"],
     )
-    model = RegressionTask(ENCODER, head=_head, n_outputs=1, vocab_size=data.vocab_size)
+    encoder = EncoderConfig(width=width, layers=4, heads=1, context=512)
+    model = RegressionTask(encoder, head=_head, n_outputs=1, vocab_size=data.vocab_size)
     clock = Clock()
     trainer = Trainer(
         accelerator="cpu",
         max_steps=STEPS + 1,
-        accumulate_grad_batches=accumulate,
+        accumulate_grad_batches=1 if packed else STEP_ROWS,
         gradient_clip_val=1.0,
         callbacks=[clock],
         logger=False,
@@ -128,12 +128,14 @@ def _head(width: int, n_outputs: int) -> DeltaGHead:
     return DeltaGHead(width, n_outputs)
 
 
-def compare(root: Path, folder: Path, tokenizer: str, *, repeats: int) -> list[tuple[Clock, Clock]]:
+def compare(
+    root: Path, folder: Path, tokenizer: str, *, width: int, repeats: int
+) -> list[tuple[Clock, Clock]]:
     """Runs of both ways in turns; the first pair warms up and is not kept."""
     pairs = []
     for _ in range(repeats + 1):
-        packed = train(root, folder, tokenizer, accumulate=STEP_ROWS // PACKED_ROWS)
-        single = train(root, folder, tokenizer, accumulate=STEP_ROWS)
+        packed = train(root, folder, tokenizer, width=width, packed=True)
+        single = train(root, folder, tokenizer, width=width, packed=False)
         if packed.tokens != single.tokens:
             raise RuntimeError(f"{packed.tokens} tokens packed, {single.tokens} one at a time")
         pairs.append((packed, single))
@@ -157,7 +159,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -174,22 +176,25 @@ def main() -> None:
         )
         if status:
             raise SystemExit(status)
-        bpe = compare(root, folder, str(pieces), repeats=arguments.repeats)
-        character = compare(root, folder, "character", repeats=arguments.repeats)
+        repeats = arguments.repeats
+        bpe = compare(root, folder, str(pieces), width=16, repeats=repeats)
+        wider = compare(root, folder, str(pieces), width=32, repeats=repeats)
+        character = compare(root, folder, "character", width=16, repeats=repeats)
     rows = STEPS * STEP_ROWS
     figures = {
         "packed_tokens_per_s": round(statistics.median(one.tokens_per_s for one, _ in bpe)),
         "single_tokens_per_s": round(statistics.median(one.tokens_per_s for _, one in bpe)),
         "packed_vs_single": round(ratio(bpe), 3),
+        "packed_vs_single_width_32": round(ratio(wider), 3),
         "packed_vs_single_character": round(ratio(character), 3),
-        "gradient_difference": max(difference(bpe), difference(character)),
+        "gradient_difference": max(difference(pairs) for pairs in (bpe, wider, character)),
         "tokens_per_row": round(bpe[0][0].tokens / rows, 1),
         "tokens_per_row_character": round(character[0][0].tokens / rows, 1),
         "threads": arguments.threads,
     }
     if figures["gradient_difference"] > 1e-3:
         raise RuntimeError(f"the gradients differ: {figures['gradient_difference']}")
-    print(f"{rows} rows in steps of {STEP_ROWS}, width {ENCODER.width}")
+    print(f"{rows} rows in steps of {STEP_ROWS}")
     print(json.dumps(figures))
 
 

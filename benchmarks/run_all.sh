@@ -97,7 +97,7 @@ scan() { # GCN4 of yeast on its site
 
 pronab_rows() { # all rows once, for repeated measurements and rows that agree with their Kd
   crossval pronab_rows --config benchmark/pronab_quick.yaml --data.root "$data" $mixed \
-    --data.duplicates keep --data.fold_file folds/rows.parquet --trainer.max_epochs 1
+    --data.duplicates keep --data.fold_file folds/rows.parquet
 }
 
 contacts() {
@@ -147,6 +147,7 @@ align() { # align NAME SPLIT OPTION...
   local name=$1 split=$2
   shift 2
   biote fit --config benchmark/clip_quick.yaml --data.root pairs.parquet --data.split "$split" \
+    --data.context 512 \
     --data.split_file "folds/clip_$split.parquet" --model.states_folder states \
     --trainer.default_root_dir "runs/$name" --overwrite true "$@"
   biote test --config "runs/$name/config.yaml"
@@ -195,9 +196,8 @@ residues() { # the same proteins read as characters and as pieces, both scored o
 
 maps() {
   once maps.parquet biote corpus maps "$data/structures/proteins" --output maps.parquet
-  once runs/maps/results.parquet label maps --config benchmark/tape_contacts_quick.yaml \
-    --data.root maps.parquet --data.fold_file folds/maps.parquet \
-    --model.encoder_checkpoint encoders/mixed/encoder
+  crossval maps --config benchmark/tape_contacts_quick.yaml --data.root maps.parquet $mixed \
+    --data.name protein_contacts --data.fold_file folds/maps.parquet
 }
 
 for step in $steps; do
