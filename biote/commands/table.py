@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 _KEYS: Final = ["run", "model", "split", "rows", "seed"]
 """What a line of the table stands for."""
 
+_MOST_COLUMNS: Final = 8
+"""Metrics beside each other; more are below each other."""
+
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Declare the command's arguments.
@@ -160,7 +163,10 @@ def _read(text: str, *, rows: str, pooled: bool) -> pl.DataFrame:
 
 
 def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> None:
-    """Print a line for each run, model and split, and a column for each metric."""
+    """Print a line for each run, model and split, and a column for each metric.
+
+    More metrics than fit beside each other are lines, and each model is a column.
+    """
     import polars as pl
     from rich.table import Table
 
@@ -172,17 +178,21 @@ def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> No
     for keys, part in table.group_by(_KEYS, maintain_order=True):
         cells = {row["metric"]: row for row in part.iter_rows(named=True)}
         key = dict(zip(_KEYS, keys, strict=True))
-        count = max(row["n"] for row in cells.values())
+        count = next(cells[metric]["n"] for metric in metrics if metric in cells)
         scores = [_cell(cells.get(metric)) for metric in metrics]
         lines.append([str(key["run"]), _label(key), f"{count:,}", *scores])
+    names = 2
+    if len(metrics) > _MOST_COLUMNS:
+        header, *lines = [list(line) for line in zip(header, *lines, strict=True)]
+        names = 1
     if markdown:
-        rule = ["---", "---", *["---:"] * (len(header) - 2)]
+        rule = [*["---"] * names, *["---:"] * (len(header) - names)]
         text = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
         console().print(text, markup=False, soft_wrap=True, highlight=False)
         return
     grid = Table()
     for i, column in enumerate(header):
-        grid.add_column(column, justify="left" if i < 2 else "right")
+        grid.add_column(column, justify="left" if i < names else "right")
     for line in lines:
         grid.add_row(*line)
     console().print(grid)

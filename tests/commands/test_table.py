@@ -67,6 +67,34 @@ def crossval(tmp_path: Path) -> Path:
     return folder
 
 
+def test_many_metrics_are_lines_and_a_number_of_rows_is_that_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = [f"metric_{i}" for i in range(9)]
+    rows = [
+        ResultRow(
+            benchmark="b", split="test", fold=0, seed=None, model=model, head="-", metric=metric,
+            value=i / 10, n=7 if i == 0 else 8, unit="", config_hash="", data_fingerprint="",
+            weights_fingerprint="", package_version="",
+        )
+        for model in ("train mean", "pre-trained encoder")
+        for i, metric in enumerate(metrics)
+    ]  # fmt: skip
+    folder = tmp_path / "many"
+    folder.mkdir()
+    write_results(folder, rows)
+    assert main(["table", str(folder), "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        "| run | many | many |",
+        "| --- | ---: | ---: |",
+        "| model | train mean | pre-trained encoder |",
+        "| n | 7 | 7 |",
+        "| metric 0 | 0.000 | 0.000 |",
+    ]
+    assert len(lines) == 4 + len(metrics)
+
+
 def test_markdown_has_a_line_for_each_run_and_split(
     tested: Path, crossval: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
