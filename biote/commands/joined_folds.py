@@ -21,6 +21,7 @@ from biote.tasks.fold_table import (
     MEAN,
     POOLED,
     check_partition,
+    model_label,
     number_scores,
     result_scores,
     table_of,
@@ -173,7 +174,7 @@ def _print(table: pl.DataFrame, *, folds: int, of: int) -> None:
         metrics = part.get_column("metric").unique(maintain_order=True).to_list()
         metrics = [metric for metric in metrics if len(metrics) < 5 or metric != "spearman"]
         models = list(part.group_by(["model", "split", "seed"], maintain_order=True))
-        labels = [_label(*keys) for keys, _ in models]
+        labels = [model_label(*keys) for keys, _ in models]
         cells = [
             [_cell(lines.filter(pl.col("metric") == metric)) for metric in metrics]
             for _, lines in models
@@ -188,12 +189,6 @@ def _print(table: pl.DataFrame, *, folds: int, of: int) -> None:
         for label, row in zip(labels, cells, strict=True):
             grid.add_row(label, *row)
         console().print(grid)
-
-
-def _label(model: object, split: object, seed: object) -> str:
-    """What stands for a tested model."""
-    label = str(model) if split == "test" else f"{model} ({split})"
-    return label if seed is None else f"{label}, seed {seed}"
 
 
 def _cell(lines: pl.DataFrame) -> str:

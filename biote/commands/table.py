@@ -17,9 +17,6 @@ logger = logging.getLogger(__name__)
 _KEYS: Final = ["run", "model", "split", "rows", "seed"]
 """What a line of the table stands for."""
 
-_MOST_COLUMNS: Final = 8
-"""Metrics beside each other; more are below each other."""
-
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Declare the command's arguments.
@@ -170,19 +167,20 @@ def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> No
     import polars as pl
     from rich.table import Table
 
-    from biote.commands.tables import console
+    from biote.commands.tables import MOST_COLUMNS, console
+    from biote.tasks.fold_table import model_label
 
     units = dict(table.filter(pl.col("unit") != "").select("metric", "unit").iter_rows())
     header = ["run", "model", "n", *(_title(metric, units) for metric in metrics)]
     lines = []
     for keys, part in table.group_by(_KEYS, maintain_order=True):
         cells = {row["metric"]: row for row in part.iter_rows(named=True)}
-        key = dict(zip(_KEYS, keys, strict=True))
+        run, model, split, _, seed = keys
         count = next(cells[metric]["n"] for metric in metrics if metric in cells)
         scores = [_cell(cells.get(metric)) for metric in metrics]
-        lines.append([str(key["run"]), _label(key), f"{count:,}", *scores])
+        lines.append([str(run), model_label(model, split, seed), f"{count:,}", *scores])
     names = 2
-    if len(metrics) > _MOST_COLUMNS:
+    if len(metrics) > MOST_COLUMNS:
         header, *lines = [list(line) for line in zip(header, *lines, strict=True)]
         names = 1
     if markdown:
@@ -201,14 +199,6 @@ def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> No
 def _title(metric: str, units: Mapping[str, str]) -> str:
     unit = f" ({units[metric]})" if metric in units else ""
     return metric.replace("_", " ") + unit
-
-
-def _label(key: Mapping[str, Any]) -> str:
-    """Model, with what it was tested on where that is not the test split as it is."""
-    label = str(key["model"])
-    if key["split"] != "test":
-        label += f" ({key['split'].removeprefix('test, ')})"
-    return label if key["seed"] is None else f"{label}, seed {key['seed']}"
 
 
 def _cell(line: Mapping[str, Any] | None) -> str:

@@ -12,7 +12,14 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from biote.tasks.fold_table import ALL_ROWS, FOLD, MEAN, PROTEIN_ORACLE, REPLICATE_ORACLE
+from biote.tasks.fold_table import (
+    ALL_ROWS,
+    FOLD,
+    MEAN,
+    PROTEIN_ORACLE,
+    REPLICATE_ORACLE,
+    model_label,
+)
 
 _PANELS: Final = 3
 _PASSED_OVER: Final = ("spearman",)
@@ -86,9 +93,8 @@ def _scores(axes: Axes, lines: pl.DataFrame, models: list[tuple[str, str, int | 
 
 
 def _label(model: str, split: str, seed: int | None) -> str:
-    changed = split.removeprefix("test").removeprefix(", ")
-    name = f"{model}\n({changed})" if changed else model
-    return name if seed is None else f"{name}, seed {seed}"
+    """The label in two lines where the rows were changed."""
+    return model_label(model, split, seed).replace(f"{model} (", f"{model}\n(", 1)
 
 
 def _unit(table: pl.DataFrame) -> str:

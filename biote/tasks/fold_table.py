@@ -259,6 +259,19 @@ def table_of(lines: list[JoinedScore]) -> pl.DataFrame:
     return pl.DataFrame([asdict(line) for line in lines], schema=SCHEMA)
 
 
+def model_label(model: str, split: str, seed: int | None) -> str:
+    """What stands for a tested model in tables and pictures.
+
+    Args:
+        model: Name of the model.
+        split: Split it was tested on: ``test``, or ``test, `` and how the rows were changed.
+        seed: Its seed, null where that does not matter.
+    """
+    changed = split.removeprefix("test").removeprefix(", ")
+    label = f"{model} ({changed})" if changed else model
+    return label if seed is None else f"{label}, seed {seed}"
+
+
 def _subsets(model: str, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     if model == REPLICATE_ORACLE:
         yield REPLICATES, frame

@@ -208,5 +208,8 @@ def _show(report: TrainingReport, pieces: int, console: Console) -> None:
         console.print(f"left out: {characters:,} {modality} characters", highlight=False)
     bad = "no bad records"
     if report.bad_records:
-        bad = f"{report.bad_records:,} bad records, listed in {escape(str(report.ledger))}"
+        number = (
+            "1 bad record" if report.bad_records == 1 else f"{report.bad_records:,} bad records"
+        )
+        bad = f"{number}, listed in {escape(str(report.ledger))}"
     console.print(bad, highlight=False, soft_wrap=True)
