@@ -64,7 +64,7 @@ def test_train_shows_what_it_sampled_and_prepare_uses_it(
     assert "asked for" not in shown
     assert f"{sources[0]}: taken for DNA, 2 records\n" in shown
     assert f"{sources[1]}: taken for protein, 2 records\n" in shown
-    assert f"1 bad records, listed in {output / 'ledger.jsonl'}" in shown
+    assert f"1 bad record, listed in {output / 'ledger.jsonl'}" in shown
 
     corpus = tmp_path / "corpus"
     options = ["--output", str(corpus), "--tokenizer", str(output)]

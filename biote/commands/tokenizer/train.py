@@ -208,8 +208,6 @@ def _show(report: TrainingReport, pieces: int, console: Console) -> None:
         console.print(f"left out: {characters:,} {modality} characters", highlight=False)
     bad = "no bad records"
     if report.bad_records:
-        number = (
-            "1 bad record" if report.bad_records == 1 else f"{report.bad_records:,} bad records"
-        )
-        bad = f"{number}, listed in {escape(str(report.ledger))}"
+        ending = "" if report.bad_records == 1 else "s"
+        bad = f"{report.bad_records:,} bad record{ending}, listed in {escape(str(report.ledger))}"
     console.print(bad, highlight=False, soft_wrap=True)
