@@ -11,7 +11,7 @@ mkdir -p "${1:?a folder to write to}"
 cd "$1"
 shift
 steps=${*:-corpora encoders splits pronab pronab_cluster pronab_paper pronab_rows control jaspar \
-  scan contacts probe clip gue tape bpe residues maps}
+  scan contacts painted probe clip gue tape bpe residues maps tables}
 
 once() { # once FILE COMMAND...: run the command unless it has left its file
   local file=$1
@@ -104,6 +104,12 @@ contacts() {
   once contacts.parquet biote corpus contacts "$data/structures" --output contacts.parquet
   crossval contacts --config benchmark/contacts_quick.yaml --data.root contacts.parquet $mixed \
     --data.rule cluster --data.fold_file folds/contacts.parquet
+}
+
+painted() { # predictions of the first protein of the first fold, on its structure
+  once runs/painted.cif biote corpus paint "$data/structures/complexes/dna/1AZP.pdb.gz" \
+    runs/contacts/fold-0/predictions.parquet --id 1AZP --where output=0 \
+    --where "model=pre-trained encoder" --output runs/painted.cif
 }
 
 tune() { # tune NAME [OPTION ...]: an encoder tuned on Delta G, no row held out

@@ -10,8 +10,8 @@ from typing import Final
 import torch
 
 from biote.baselines.separation import separation_frequencies, separation_scores
-from biote.datamodules.base import Split
 from biote.datamodules.contact_map import ContactMapDataModule
+from biote.datamodules.rows import Split
 from biote.tasks.contact_metrics import ContactMetric
 from biote.tasks.pairs import Protein, ResiduePairs, pair_ids, residue_pairs
 from biote.tasks.results import ResultRow, prediction_frame, write_predictions, write_results

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from biote.datamodules.base import existing_file
 from biote.datamodules.jaspar.homology import similarity, training_proteins
 from biote.errors import DataError
+from biote.paths import existing_file
 from biote.splits import load_folds
 from biote.splits.containment import contained_scores
 from biote.splits.homology import OnPairs, clusters

@@ -10,8 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,70 +19,20 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from biote.batch import LabelledBatch, PackedBatch
+from biote.batch import LabelledBatch
 from biote.datamodules.ablation import AblationSettings, ablated
 from biote.datamodules.facts import facts_frame
-from biote.datamodules.groups import GroupEncoder, Parts, divided
-from biote.datamodules.packing import Packed, pack, padding_group
+from biote.datamodules.groups import GroupEncoder, divided
 from biote.datamodules.resume import refuse_other_settings
-from biote.datamodules.rows import Row as Row
-from biote.datamodules.rows import rows_fingerprint as rows_fingerprint
-from biote.datamodules.steps import RowStep, StepSampler
+from biote.datamodules.row_batches import RowBatches
+from biote.datamodules.row_checks import refuse_leaks, refuse_repeated_ids
+from biote.datamodules.rows import SPLITS, Row, Split, TargetKind, rows_fingerprint
+from biote.datamodules.steps import StepSampler
 from biote.errors import CheckpointError, ConfigError, DataError
 from biote.splits.homology import OnPairs
 from biote.tokenization import Tokenizer, resolve_tokenizer
 
 logger = logging.getLogger(__name__)
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-TargetKind = Literal["regression", "classification", "contacts", "residues"]
-
-
-class _RowBatches(Dataset[LabelledBatch]):
-    """Builds the batch of a step's rows; map-style, its keys are steps of a sampler."""
-
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        encoder: GroupEncoder,
-        kind: TargetKind,
-        *,
-        n_targets: int,
-        nucleic_encoder: GroupEncoder | None,
-    ) -> None:
-        self._rows = rows
-        self._encoder = encoder
-        self._nucleic_encoder = nucleic_encoder
-        self._kind = kind
-        self._n_targets = n_targets
-
-    def __getitem__(self, step: RowStep) -> LabelledBatch:
-        rows = [self._rows[i] for i in step.rows]
-        if self._nucleic_encoder is None:
-            packed, nucleic = _packed(self._encoder, [(row, row.parts) for row in rows]), None
-        else:
-            halves = [(row, divided(row.parts, row=row.id)) for row in rows]
-            packed = _packed(self._encoder, [(row, half[0]) for row, half in halves])
-            second = _packed(self._nucleic_encoder, [(row, half[1]) for row, half in halves])
-            nucleic = PackedBatch(**second)
-        targets = torch.tensor([row.target for row in rows], dtype=torch.float64)
-        targets = targets.reshape(len(rows), self._n_targets)  # (B, C)
-        return LabelledBatch(
-            **packed,
-            nucleic=nucleic,
-            targets=targets[:, 0].long() if self._kind == "classification" else targets.float(),
-            row_ids=tuple(row.id for row in rows),
-            step_rows=step.step_rows,
-        )
-
-
-def _packed(encoder: GroupEncoder, rows: Sequence[tuple[Row, Parts]]) -> Packed:
-    """Groups of rows end to end; of no row, a group of padding."""
-    if not rows:
-        return pack(*padding_group(encoder.tokenizer))
-    groups = [encoder.group(parts, row=row.id) for row, parts in rows]
-    return pack([group[0] for group in groups], [group[1] for group in groups])
 
 
 class LabelledDataModule(LightningDataModule, ABC):
@@ -188,7 +137,7 @@ class LabelledDataModule(LightningDataModule, ABC):
                 raise DataError(
                     "no training row", where=self.benchmark, mend="check the file and the split"
                 )
-            _refuse_repeated_ids(rows)
+            refuse_repeated_ids(rows)
             for name in SPLITS:
                 self._report_trimmed(name, rows[name])
             self._rows = rows
@@ -206,7 +155,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         Raises:
             DataError: If a group stands in two splits.
         """
-        _refuse_leaks(rows)
+        refuse_leaks(rows)
         return rows
 
     def locate(self) -> None:
@@ -378,7 +327,7 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     def _batches(self, split: Split) -> Dataset[LabelledBatch]:
         """What builds the batch of a step's rows."""
-        return _RowBatches(
+        return RowBatches(
             self.seen_rows(split),
             self._encoder,
             self.target_kind,
@@ -389,47 +338,3 @@ class LabelledDataModule(LightningDataModule, ABC):
     def _row_weights(self, split: Split) -> Sequence[int] | None:
         """What each row counts for in the loss of a step; null where all count the same."""
         return None
-
-
-def _refuse_repeated_ids(rows: Mapping[Split, list[Row]]) -> None:
-    """Predictions are joined with rows by their ids."""
-    seen: set[str] = set()
-    for split in SPLITS:
-        for row in rows[split]:
-            if row.id in seen:
-                raise DataError(
-                    f"two rows have the id {row.id}",
-                    where=f"{split} rows",
-                    mend="give every row an id of its own, or drop the file that is there twice",
-                )
-            seen.add(row.id)
-
-
-def _refuse_leaks(rows: Mapping[Split, list[Row]]) -> None:
-    split_of: dict[tuple[str, str], Split] = {}
-    for split in SPLITS:
-        for row in rows[split]:
-            for what, name in (("group", row.group), ("cluster", row.cluster)):
-                if name is not None and split_of.setdefault((what, name), split) != split:
-                    raise DataError(
-                        f"{what} {name} of row {row.id} stands in {split_of[what, name]} and in "
-                        f"{split}",
-                        where="split",
-                        mend=f"give every row of a {what} the same split",
-                    )
-
-
-def existing_file(path: Path, *, where: str, mend: str) -> Path:
-    """Return a path if a file is there.
-
-    Args:
-        path: Path to check.
-        where: Configuration key it comes from.
-        mend: What the user can do if it is missing.
-
-    Raises:
-        DataError: If there is no such file.
-    """
-    if not path.is_file():
-        raise DataError(f"no file {path}", where=where, mend=mend)
-    return path

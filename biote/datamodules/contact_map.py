@@ -18,17 +18,19 @@ from torch.utils.data import Dataset
 
 from biote.alignment import NO_TOKEN, Places
 from biote.batch import LabelledBatch
-from biote.datamodules.base import SPLITS, LabelledDataModule, Row, Split, existing_file
+from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.contact_rows import ProteinMap, maps_fingerprint, read_maps
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.datamodules.groups import GroupEncoder
 from biote.datamodules.packing import pack, padding_group
 from biote.datamodules.published import find_folder, sequence_group, settle_published_leaks
+from biote.datamodules.rows import SPLITS, Row, Split
 from biote.datamodules.steps import RowStep
 from biote.datamodules.tape_files import missing_set
 from biote.errors import ConfigError
 from biote.molecules import Molecule
 from biote.pair_batch import PairBatch
+from biote.paths import existing_file
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biote.alignment import Rule
-from biote.datamodules.base import Row, Split, existing_file
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.datamodules.residues import ResidueDataModule, ResidueRow
+from biote.datamodules.rows import Row, Split
 from biote.errors import ConfigError, DataError
 from biote.molecules import Modality, Molecule, canonical_sequence, parse_molecule
+from biote.paths import existing_file
 from biote.splits.homology import SIMILAR_ABOVE
 from biote.splits.rules import Rule as SplitRule
 

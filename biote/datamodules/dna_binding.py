@@ -11,11 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from biote.datamodules.base import Row, Split
 from biote.datamodules.published import find_folder
 from biote.datamodules.published_residues import PublishedResidueDataModule, with_validation
 from biote.datamodules.residue_files import read_three_lines
 from biote.datamodules.residue_labels import letters, residue_row
+from biote.datamodules.rows import Row, Split
 from biote.errors import DataError
 
 _BINDING: Final = letters("0", "1")

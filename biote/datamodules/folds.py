@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from biote.datamodules.base import Split
-from biote.datamodules.rows import Row, rows_fingerprint
+from biote.datamodules.rows import Row, Split, rows_fingerprint
 from biote.errors import ConfigError
 from biote.molecules import Molecule
 from biote.splits import FoldAssignment, assign_folds, load_folds

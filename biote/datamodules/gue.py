@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from biote.datamodules.base import LabelledDataModule, Row, Split
+from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.published import (
     Record,
     class_label,
@@ -23,6 +23,7 @@ from biote.datamodules.published import (
     sequence_group,
     settle_published_leaks,
 )
+from biote.datamodules.rows import Row, Split
 from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule, canonical_sequence
 from biote.splits import sequence_digest, validation_threshold

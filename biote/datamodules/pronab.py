@@ -23,11 +23,12 @@ from typing import Any, Literal
 import polars as pl
 
 from biote.datamodules.ablation import AblationSettings
-from biote.datamodules.base import LabelledDataModule, Split, existing_file
+from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.folds import ValidationFold, fold_splits
-from biote.datamodules.rows import Row
+from biote.datamodules.rows import Row, Split
 from biote.errors import ConfigError, DataError
 from biote.molecules import STANDARD_RESIDUES, Molecule, canonical_sequence
+from biote.paths import existing_file
 from biote.splits.homology import SIMILAR_ABOVE
 from biote.splits.rules import Rule
 

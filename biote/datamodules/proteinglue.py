@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from biote.alignment import Labels
-from biote.datamodules.base import SPLITS, Row, Split
 from biote.datamodules.published import missing_data
 from biote.datamodules.published_residues import PublishedResidueDataModule
 from biote.datamodules.residue_files import read_table, read_tfrecord
@@ -32,6 +31,7 @@ from biote.datamodules.residue_labels import (
     value_labels,
 )
 from biote.datamodules.residues import ResidueRow
+from biote.datamodules.rows import SPLITS, Row, Split
 from biote.datamodules.secondary_structure import SS3, SS8
 from biote.errors import ConfigError, DataError
 from biote.residue_batch import ResidueKind

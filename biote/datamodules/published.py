@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from biote.datamodules.base import SPLITS, Row, Split
+from biote.datamodules.rows import SPLITS, Row, Split
 from biote.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)

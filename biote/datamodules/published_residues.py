@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from biote.datamodules.base import Row, Split, rows_fingerprint
 from biote.datamodules.published import settle_published_leaks
 from biote.datamodules.residues import ResidueDataModule
+from biote.datamodules.rows import Row, Split, rows_fingerprint
 from biote.splits import sequence_digest, validation_threshold
 
 VALIDATION_SHARE: Final = 0.1

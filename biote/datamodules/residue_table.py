@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from biote.alignment import Labels
-from biote.datamodules.base import Row, Split, existing_file
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.datamodules.residue_files import read_table
 from biote.datamodules.residue_labels import (
@@ -15,7 +14,9 @@ from biote.datamodules.residue_labels import (
     value_labels,
 )
 from biote.datamodules.residues import ResidueDataModule
+from biote.datamodules.rows import Row, Split
 from biote.errors import ConfigError, DataError
+from biote.paths import existing_file
 from biote.residue_batch import ResidueKind
 from biote.splits.homology import SIMILAR_ABOVE
 from biote.splits.rules import Rule

@@ -19,9 +19,10 @@ from torch.utils.data import Dataset
 
 from biote.alignment import NO_TOKEN, Labels, Places, Rule, is_labelled, token_targets
 from biote.batch import LabelledBatch
-from biote.datamodules.base import LabelledDataModule, Row, Split
+from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.groups import GroupEncoder
 from biote.datamodules.packing import IdArray, pack, padding_group
+from biote.datamodules.rows import Row, Split
 from biote.datamodules.steps import RowStep
 from biote.errors import DataError
 from biote.residue_batch import ResidueBatch, ResidueKind

@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from biote.molecules import Molecule
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TargetKind = Literal["regression", "classification", "contacts", "residues"]
 
 
 @dataclass(frozen=True, kw_only=True)

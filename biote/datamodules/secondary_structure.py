@@ -22,12 +22,12 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
-from biote.datamodules.base import Row, Split
 from biote.datamodules.flip import read_flip
 from biote.datamodules.published import find_folder
 from biote.datamodules.published_residues import PublishedResidueDataModule, with_validation
 from biote.datamodules.residue_files import read_tape_residues
 from biote.datamodules.residue_labels import Alphabet, letters, residue_row
+from biote.datamodules.rows import Row, Split
 from biote.datamodules.tape_files import find_sets, missing_set
 from biote.errors import ConfigError, DataError
 

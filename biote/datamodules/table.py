@@ -11,17 +11,12 @@ from typing import Literal
 
 import polars as pl
 
-from biote.datamodules.base import (
-    SPLITS,
-    LabelledDataModule,
-    Split,
-    TargetKind,
-    existing_file,
-)
+from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.folds import ValidationFold, fold_splits
-from biote.datamodules.rows import Row
+from biote.datamodules.rows import SPLITS, Row, Split, TargetKind
 from biote.errors import ConfigError, DataError
 from biote.molecules import canonical_sequence, parse_molecule
+from biote.paths import existing_file
 from biote.splits.homology import SIMILAR_ABOVE
 
 logger = logging.getLogger(__name__)

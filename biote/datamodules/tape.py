@@ -17,13 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from biote.datamodules.base import (
-    LabelledDataModule,
-    Row,
-    Split,
-    TargetKind,
-    rows_fingerprint,
-)
+from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.published import (
     Record,
     class_label,
@@ -31,6 +25,7 @@ from biote.datamodules.published import (
     sequence_group,
     settle_published_leaks,
 )
+from biote.datamodules.rows import Row, Split, TargetKind, rows_fingerprint
 from biote.datamodules.tape_files import find_sets, missing_set, read_tape
 from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule, canonical_sequence

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from biote.batch import LabelledBatch
-from biote.datamodules.base import LabelledDataModule, Row, Split, TargetKind, rows_fingerprint
+from biote.datamodules.base import LabelledDataModule
+from biote.datamodules.rows import Row, Split, TargetKind, rows_fingerprint
 from biote.errors import CheckpointError, ConfigError, DataError
 from biote.molecules import Molecule
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from biote.datamodules.base import Row, Split
 from biote.datamodules.folds import ValidationFold, fold_splits
+from biote.datamodules.rows import Row, Split
 from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule
 from biote.splits import load_folds

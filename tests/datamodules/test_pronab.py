@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from biote.datamodules.ablation import Ablation, AblationSettings
-from biote.datamodules.base import SPLITS, Row
 from biote.datamodules.pronab import Duplicates, PronabDataModule, read_pronab, without_duplicates
+from biote.datamodules.rows import SPLITS, Row
 from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule
 from biote.splits import ALWAYS_TRAIN, load_folds

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from biote.datamodules.base import SPLITS
+from biote.datamodules.rows import SPLITS
 from biote.datamodules.table import SequenceColumn, TableDataModule
 from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule

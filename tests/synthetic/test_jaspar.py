@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from biote.datamodules.base import Row
 from biote.datamodules.jaspar import JasparDataModule
 from biote.datamodules.jaspar.database import read_database
+from biote.datamodules.rows import Row
 from biote.molecules import Modality, reverse_complement
 from biote.synthetic.dataset import write_all
 from biote.synthetic.recognition import best_site, binding_energy, find_recognition_residues

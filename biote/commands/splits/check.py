@@ -50,8 +50,8 @@ def run(arguments: jsonargparse.Namespace) -> None:
 
     from biote.commands.splits.show import show_folds
     from biote.commands.work_progress import show_progress
-    from biote.datamodules.base import existing_file
     from biote.errors import ConfigError
+    from biote.paths import existing_file
     from biote.splits import load_folds
     from biote.splits.score_cache import CACHE_FOLDER
     from biote.splits.similarity import nearest_training_proteins, refuse_similar

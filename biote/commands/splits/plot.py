@@ -44,7 +44,7 @@ def run(arguments: jsonargparse.Namespace) -> None:
 
     from biote.atomic import atomic_path
     from biote.commands.work_progress import show_progress
-    from biote.datamodules.base import existing_file
+    from biote.paths import existing_file
     from biote.report.similarity import similarity_figure
     from biote.splits import load_folds
     from biote.splits.score_cache import CACHE_FOLDER

@@ -12,9 +12,9 @@ import polars as pl
 
 from biote.corpora.fasta import read_fasta
 from biote.corpora.records import BadRecord
-from biote.datamodules.base import Row, TargetKind
 from biote.datamodules.folds import fold_splits
 from biote.datamodules.pronab import Duplicates, EmptyFirstStrand, PronabDataModule
+from biote.datamodules.rows import Row, TargetKind
 from biote.datamodules.table import SequenceColumn, TableDataModule
 from biote.errors import ConfigError, DataError
 from biote.molecules import Molecule, canonical_sequence, parse_molecule

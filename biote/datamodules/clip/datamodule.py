@@ -23,7 +23,6 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from biote.contrastive_batch import ContrastiveBatch, Negatives, Side
-from biote.datamodules.base import existing_file
 from biote.datamodules.clip.negatives import draw_others
 from biote.datamodules.clip.sequences import PairSequences
 from biote.datamodules.clip.splitting import PairSplit, SplitPairs, pair_groups, split_pairs
@@ -31,6 +30,7 @@ from biote.datamodules.clip.table import PairColumns, read_columns
 from biote.datamodules.resume import refuse_other_settings
 from biote.datamodules.sampler import key, permute
 from biote.errors import CheckpointError, ConfigError
+from biote.paths import existing_file
 from biote.splits.homology import SIMILAR_ABOVE
 from biote.tokenization import Tokenizer, resolve_tokenizer
 

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from biote.atomic import atomic_path
 from biote.corpora.fasta import read_fasta
 from biote.corpora.records import BadRecord
-from biote.datamodules.base import existing_file
 from biote.errors import DataError
 from biote.molecules import Modality, Molecule, canonical_bytes
+from biote.paths import existing_file
 from biote.splits.homology import SCORING, OnPairs, best_scores
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from biote.datamodules.base import LabelledDataModule, Row, Split
+from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.jaspar.database import jaspar_folder, read_database
 from biote.datamodules.jaspar.factors import Dimers, Factor, sampled, select_factors, without
 from biote.datamodules.jaspar.homology import similarity, training_proteins
 from biote.datamodules.jaspar.variants import Control, Variants, make_variants
+from biote.datamodules.rows import Row, Split
 from biote.errors import ConfigError
 from biote.splits.homology import SIMILAR_ABOVE
 

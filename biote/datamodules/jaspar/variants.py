@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import polars as pl
 
-from biote.datamodules.base import Row
 from biote.datamodules.jaspar.factors import Factor, of_another_family
 from biote.datamodules.jaspar.mutants import (
     changed_positions,
@@ -18,6 +17,7 @@ from biote.datamodules.jaspar.mutants import (
     seeded,
     shuffled_site,
 )
+from biote.datamodules.rows import Row
 from biote.molecules import Molecule, reverse_complement
 
 Control = Literal["other_family", "shuffled"]

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from biote.cli import main
-from biote.datamodules.base import SPLITS
 from biote.datamodules.pronab import PronabDataModule
+from biote.datamodules.rows import SPLITS
 from biote.datamodules.table import SequenceColumn, TableDataModule
 from biote.errors import DataError
 from biote.molecules import STANDARD_RESIDUES
