@@ -135,11 +135,10 @@ def _read(text: str, *, rows: str, pooled: bool) -> pl.DataFrame:
                 where="--rows",
                 mend="leave it out, or leave that run out",
             )
-        unknown = pl.lit(math.nan)
         frame = read_results([folder]).with_columns(
-            run, pl.lit(ALL_ROWS).alias("rows"), *(unknown.alias(c) for c in columns[7:10])
+            run, pl.lit(ALL_ROWS).alias("rows"), pl.lit(math.nan).alias("error")
         )
-        return frame.select(columns)
+        return _with_intervals(frame).select(columns)
     joined = pl.read_parquet(folder / TABLE_FILE)
     scored = joined.get_column("rows").unique(maintain_order=True).to_list()
     if rows not in scored:
@@ -157,6 +156,24 @@ def _read(text: str, *, rows: str, pooled: bool) -> pl.DataFrame:
             mend="leave it out: there are means over folds",
         )
     return lines
+
+
+def _with_intervals(results: pl.DataFrame) -> pl.DataFrame:
+    """Put the ends of intervals, metrics of their own in results, beside their metric."""
+    import polars as pl
+
+    from biote.tasks.results import HIGH, LOW
+
+    metric = pl.col("metric")
+    for suffix, column in ((LOW, "low"), (HIGH, "high")):
+        ends = results.filter(metric.str.ends_with(suffix)).select(
+            *_KEYS, metric.str.strip_suffix(suffix), pl.col("value").alias(column)
+        )
+        results = results.filter(~metric.str.ends_with(suffix)).join(
+            ends, on=[*_KEYS, "metric"], how="left", nulls_equal=True, maintain_order="left"
+        )
+        results = results.with_columns(pl.col(column).fill_null(math.nan))
+    return results
 
 
 def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> None:

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from biote.molecules import Modality
-from biote.tasks.clip_metrics import HIGH, LOW
 from biote.tasks.metrics import MaskedTokenSummary
-from biote.tasks.results import ResultRow
+from biote.tasks.results import HIGH, LOW, ResultRow
 
 _PIPE_WIDTH = 120
 """Columns of a table that is written to a file or a pipe; a terminal has its own width."""

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from biote.contrastive_batch import Negatives
+from biote.tasks.results import HIGH, LOW
 
 _TRUE = "#1b6ca8"
 _COLOURS = {
@@ -73,7 +74,7 @@ def _panel(axes: Axes, frame: pl.DataFrame, scores: pl.DataFrame, model: str) ->
 
 
 def _with_interval(values: dict[str, float], metric: str) -> str:
-    low, high = (values.get(f"{metric}{end}", float("nan")) for end in ("_low", "_high"))
+    low, high = (values.get(f"{metric}{end}", float("nan")) for end in (LOW, HIGH))
     return f"{values[metric]:.2f}" + ("" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]")
 
 

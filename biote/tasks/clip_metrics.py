@@ -16,14 +16,10 @@ from torch import Tensor
 
 from biote.contrastive_batch import LENGTH_TOLERANCE, Negatives
 from biote.tasks.clip_intervals import Influence, Means, intervals
-from biote.tasks.results import Score
+from biote.tasks.results import HIGH, LOW, Score
 
 RETRIEVED: Final = (1, 10, 100)
 """How many candidates are looked at for a right one."""
-
-LOW: Final = "_low"
-HIGH: Final = "_high"
-"""Behind the name of a metric: the ends of its interval."""
 
 _CHUNK_VALUES: Final = 1 << 22
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import torch
@@ -20,6 +20,10 @@ from biote.version import __version__
 
 RESULTS_FILE = "results.parquet"
 PREDICTIONS_FILE = "predictions.parquet"
+
+LOW: Final = "_low"
+HIGH: Final = "_high"
+"""Behind the name of a metric: the ends of its 95 % interval."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,28 @@ def crossval(tmp_path: Path) -> Path:
     return folder
 
 
+def test_ends_of_an_interval_stand_beside_their_metric(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        ResultRow(
+            benchmark="b", split="test", fold=None, seed=0, model="pre-trained encoder", head="-",
+            metric=metric, value=value, n=7, unit="", config_hash="", data_fingerprint="",
+            weights_fingerprint="", package_version="",
+        )
+        for metric, value in (("auroc", 0.5), ("auroc_low", 0.4), ("auroc_high", 0.6), ("f1", 0.7))
+    ]  # fmt: skip
+    folder = tmp_path / "interval"
+    folder.mkdir()
+    write_results(folder, rows)
+    assert main(["table", str(folder), "--markdown"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "| run | model | n | auroc | f1 |",
+        "| --- | --- | ---: | ---: | ---: |",
+        "| interval | pre-trained encoder, seed 0 | 7 | 0.500 [0.400, 0.600] | 0.700 |",
+    ]
+
+
 def test_many_metrics_are_lines_and_a_number_of_rows_is_that_of_the_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
