@@ -15,7 +15,6 @@ from torchmetrics import (
     MeanMetric,
     MetricCollection,
     PearsonCorrCoef,
-    SpearmanCorrCoef,
     SumMetric,
 )
 
@@ -28,6 +27,7 @@ from biote.modules.mup import FineTuningOptimizer
 from biote.modules.pair import NucleicEncoder
 from biote.modules.schedule import OneCycle
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
+from biote.tasks.rank_correlation import RankCorrelation
 from biote.tasks.results import Score, row_outputs
 
 _LEVEL: Final = "group"
@@ -101,7 +101,7 @@ class RegressionTask(EncoderModule):
         metrics = MetricCollection(
             {
                 "pcc": PearsonCorrCoef(num_outputs=n_outputs),
-                "spearman": SpearmanCorrCoef(num_outputs=n_outputs),
+                "spearman": RankCorrelation(num_outputs=n_outputs),
                 "mae": MeanAbsoluteError(num_outputs=n_outputs),
             }
         )

@@ -30,7 +30,7 @@ def options(data: Path, output: Path) -> list[str]:
     return [
         "crossval", "--config", "benchmark/pronab_quick.yaml", "--data.root", str(data),
         "--data.folds", "2", "--data.fold_file", str(output / "folds.parquet"),
-        "--data.tokenizer", "character", "--data.context", "256", "--trainer.max_epochs", "1",
+        "--data.tokenizer", "character", "--data.context", "256", "--trainer.max_epochs", "2",
         "--model.encoder_checkpoint", "null", "--model.encoder", ENCODER,
         "--output", str(output), "--trainer.enable_model_summary", "false",
         "--trainer.logger", "false",
