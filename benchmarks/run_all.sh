@@ -206,6 +206,38 @@ maps() {
     --data.name protein_contacts --data.fold_file folds/maps.parquet
 }
 
+show() { # show RUN ... OPTION ...
+  biote table "$@" --markdown
+  echo
+}
+
+tables() { # the tables of docs/benchmarks.md, as tables.md
+  local numbers="pcc mae within_protein_spearman protein_macro_mae" split
+  {
+    show "by protein=runs/pronab" "two encoders=runs/pronab_control" \
+      "paper's rule=runs/pronab_paper" "by cluster=runs/pronab_cluster" --metrics $numbers
+    show "by protein=runs/pronab" "two encoders=runs/pronab_control" \
+      "paper's rule=runs/pronab_paper" "by cluster=runs/pronab_cluster" --metrics $numbers --pooled
+    show "all rows=runs/pronab_rows" --metrics $numbers
+    show "repeated inputs=runs/pronab_rows" --rows "repeated inputs" --metrics pcc mae
+    show "Kd agrees=runs/pronab_rows" --rows "Kd agrees" --metrics pcc mae
+    show runs/jaspar
+    show runs/contacts --metrics f1_8A chance_f1_8A auroc_8A auprc_8A f1_6A chance_f1_6A \
+      auroc_6A auprc_6A f1_4A chance_f1_4A auroc_4A auprc_4A
+    show runs/probe
+    for split in random cluster; do
+      show "one encoder, one map=runs/clip_${split}_shared_map" \
+        "one encoder, two maps=runs/clip_${split}_two_maps" \
+        "two encoders, one map=runs/clip_${split}_shared_map_control" \
+        "two encoders, two maps=runs/clip_${split}_two_maps_control" \
+        --metrics cosine_true cosine_other auroc auroc_within_genome_length_matched \
+        recall_at_1_gene_to_protein recall_at_10_gene_to_protein recall_at_100_gene_to_protein
+    done
+    show runs/dna_binding_protein runs/dna_binding_bpe runs/ss8_protein runs/ss8_bpe
+    show runs/maps
+  } > tables.md
+}
+
 for step in $steps; do
   echo "== $step"
   "$step"

@@ -67,8 +67,8 @@ def _panel(axes: Axes, frame: pl.DataFrame, scores: pl.DataFrame, model: str) ->
         xlim=(-1, 1),
         xlabel="cosine",
         title=f"{model} ({', '.join(mine['head'].unique().to_list())}), {len(true):,} pairs\n"
-        f"AUROC {_with_interval(values, 'auroc')}; same genome and lengths "
-        f"{_with_interval(values, matched)}",
+        f"AUROC {_with_interval(values, 'auroc')}\n"
+        f"same genome and lengths {_with_interval(values, matched)}",
     )
     axes.title.set_fontsize(9)
 
