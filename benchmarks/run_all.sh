@@ -203,7 +203,7 @@ residues() { # the same proteins read as characters and as pieces, both scored o
 maps() {
   once maps.parquet biote corpus maps "$data/structures/proteins" --output maps.parquet
   crossval maps --config benchmark/tape_contacts_quick.yaml --data.root maps.parquet $mixed \
-    --data.name protein_contacts --data.fold_file folds/maps.parquet
+    --data.name protein_contacts --data.context 512 --data.fold_file folds/maps.parquet
 }
 
 show() { # show RUN ... OPTION ...
