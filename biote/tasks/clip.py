@@ -210,10 +210,14 @@ class ClipTask(EncoderModule):
             )
         tables = {}
         device = self.trainer.strategy.root_device
-        encoder = self._build(self.encoder_config, self.vocab_size, self._folder)
+        encoder = self._build(
+            self.encoder_config, self.vocab_size, self._folder, seed=self.init_seed
+        )
         for number, side in enumerate((Side.GENE, Side.PROTEIN)):
             if side is Side.PROTEIN and second is not None:
-                encoder = self._build(second, vocabulary, self._protein_folder)
+                # Another seed: of equal sizes the two would be one and the same random encoder.
+                seed = self.init_seed + 1
+                encoder = self._build(second, vocabulary, self._protein_folder, seed=seed)
             weights = weights_fingerprint(encoder)
             self.encoder_fingerprints[number] = torch.tensor(list(bytes.fromhex(weights)))
             encoder.to(device).configure(self.compute, device)
@@ -236,8 +240,10 @@ class ClipTask(EncoderModule):
             ).states
         return tables
 
-    def _build(self, config: EncoderConfig, vocab_size: int, folder: Path | None) -> Encoder:
-        encoder = Encoder(config, vocab_size, seed=self.init_seed)
+    def _build(
+        self, config: EncoderConfig, vocab_size: int, folder: Path | None, *, seed: int
+    ) -> Encoder:
+        encoder = Encoder(config, vocab_size, seed=seed)
         if folder is not None and self.encoder_weights == "pretrained":
             load_encoder_weights(folder, encoder)
         return encoder

@@ -208,6 +208,16 @@ def test_another_encoder_is_another_model(
     assert len(list((tmp_path / "states").iterdir())) == 4
 
 
+def test_two_random_encoders_of_one_size_are_two(
+    table: Path, tmp_path: Path, tiny: EncoderConfig, make_trainer: MakeTrainer
+) -> None:
+    task = task_of(tmp_path, tiny, protein_encoder=tiny)
+    make_trainer(max_steps=1).fit(task, data_of(table, tmp_path))
+    genes, proteins = task.encoder_fingerprints
+    assert genes.tolist() != proteins.tolist()
+    assert genes.any()
+
+
 def test_unsuitable_choices_are_refused_before_anything_is_computed(
     table: Path, tmp_path: Path, tiny: EncoderConfig, make_trainer: MakeTrainer
 ) -> None:
