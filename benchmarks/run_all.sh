@@ -131,7 +131,8 @@ probe() {
   read_maps tuned runs/tuned/encoder
   read_maps tuned_shuffled runs/tuned_shuffled/encoder
   once runs/probe/comparison.parquet biote probe compare runs/probe_base runs/probe_tuned \
-    runs/probe_tuned_shuffled --exclude-similar-to "$data" --output runs/probe
+    runs/probe_tuned_shuffled --names base tuned "tuned on shuffled ΔG" \
+    --exclude-similar-to "$data" --output runs/probe
 }
 
 clip() {

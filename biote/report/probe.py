@@ -14,12 +14,14 @@ from matplotlib.figure import Figure
 
 from biote.tasks.paired_residues import CHANCE_MODEL
 
-_METRIC: Final = "f1"
+_METRICS: Final = ("f1", "auroc")
+"""The paper's, which says little of a probe that calls hardly anything a contact, and the area."""
+
 _COLOURS: Final = ("#1b6ca8", "#c4512d", "#3f8f4f", "#7a4fa3", "#b08900", "0.4")
 
 
 def probe_figure(path: Path, table: pl.DataFrame, *, subtitle: str) -> None:
-    """Draw F1 of every model beside the differences to the base, a row of panels a subset.
+    """Draw F1 and AUROC of every model and their differences to the base, a row a subset.
 
     Args:
         path: PNG to write.
@@ -27,23 +29,29 @@ def probe_figure(path: Path, table: pl.DataFrame, *, subtitle: str) -> None:
         subtitle: A line under the title.
     """
     subsets = table.get_column("rows").unique(maintain_order=True).to_list()
-    drawn = table.filter(pl.col("metric") == _METRIC)
+    drawn = table.filter(pl.col("metric").is_in(_METRICS) & pl.col("fold_mean").is_not_nan())
     models = drawn.get_column("model").unique(maintain_order=True).to_list()
     colours = {model: _COLOURS[i % len(_COLOURS)] for i, model in enumerate(models)}
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(10, 3.6 * len(subsets) + 0.6), dpi=150, layout="constrained")
-        panels = figure.subplots(len(subsets), 2, squeeze=False)
+        figure = Figure(figsize=(18, 3.6 * len(subsets) + 0.6), dpi=110, layout="constrained")
+        panels = figure.subplots(len(subsets), 2 * len(_METRICS), squeeze=False)
         for row, subset in zip(panels, subsets, strict=True):
-            part = drawn.filter(pl.col("rows") == subset)
-            size = part.row(0, named=True)
-            _panel(row[0], part.filter(pl.col("minus").is_null()), colours, ylabel="F1")
+            lines = drawn.filter(pl.col("rows") == subset)
+            size = lines.row(0, named=True)
             row[0].set(title=f"{subset}: {size['complexes']} ({size['units']} clusters)")
+            for i, metric in enumerate(_METRICS):
+                name, part = metric.upper(), lines.filter(pl.col("metric") == metric)
+                _panel(row[2 * i], part.filter(pl.col("minus").is_null()), colours, ylabel=name)
+                differences = part.filter(pl.col("minus").is_not_null())
+                if differences.height:
+                    base = differences.item(0, "minus")
+                    _panel(
+                        row[2 * i + 1], differences, colours, ylabel=f"{name} minus that of {base}"
+                    )
+                    row[2 * i + 1].axhline(0, color="0.6", linewidth=1, linestyle=":")
             row[0].set_ylim(bottom=0)
-            differences = part.filter(pl.col("minus").is_not_null())
-            if differences.height:
-                base = differences.item(0, "minus")
-                _panel(row[1], differences, colours, ylabel=f"F1 minus that of {base}")
-                row[1].axhline(0, color="0.6", linewidth=1, linestyle=":")
+            row[2].axhline(0.5, color="0.6", linewidth=1, linestyle=":")
+            row[0].legend(frameon=False, fontsize=9)
         figure.suptitle(
             "Contacts read from attention maps (mean over folds, 95 % interval over clusters)\n"
             f"{subtitle}",
@@ -81,4 +89,3 @@ def _panel(axes: Axes, lines: pl.DataFrame, colours: Mapping[str, str], *, ylabe
         xlabel="distance that is a contact",
         ylabel=ylabel,
     )
-    axes.legend(frameon=False, fontsize=9)
