@@ -18,12 +18,12 @@ from biote.commands.fold_runs import (
     shared_settings,
 )
 from biote.errors import DataError
+from biote.modules.base import RANDOM
 from biote.tasks.paired_residues import KEYS
 from biote.tasks.results import PREDICTIONS_FILE, ResultRow, read_results
 from biote.tasks.run_record import RUN_FILE
 
 _TESTED: Final = "test"
-CONTROL: Final = "random encoder"
 _COMPARED_SECTIONS: Final = ("seed_everything", "model", "data")
 _COMPARED_OF_TRAINER: Final = (
     "max_steps",
@@ -55,6 +55,12 @@ class ProbeRun:
     name: str
     folder: Path
     folds: list[DoneFold]
+    predicted: pl.DataFrame
+    """All predictions in the folds' folders."""
+
+    results: pl.DataFrame
+    """All results in them."""
+
     residues: pl.DataFrame
     """Columns seed, fold, row_id, position, output, target, prediction of labelled residues."""
 
@@ -107,7 +113,7 @@ def read_run(folder: Path, name: str) -> ProbeRun:
     predicted = pl.concat([_predictions(done) for done in folds])
     models = sorted(set(tested.get_column("model")) & set(predicted.get_column("model")))
     # Beside a pre-trained encoder its control stands in the same files.
-    own = [model for model in models if model != CONTROL]
+    own = [model for model in models if model != RANDOM]
     models = own or models
     if len(models) != 1:
         raise DataError(
@@ -128,6 +134,8 @@ def read_run(folder: Path, name: str) -> ProbeRun:
         name,
         folder,
         folds,
+        predicted,
+        results,
         mine.select(*KEYS, "target", "prediction"),
         folds[0].outputs,
         Path(settings["data"]["init_args"]["fold_file"]),
@@ -144,13 +152,12 @@ def control_of(run: ProbeRun) -> ProbeRun | None:
     Returns:
         Its control, or null where not every fold has one.
     """
-    residues = _labelled(pl.concat([_predictions(done) for done in run.folds]), CONTROL)
-    if run.example.model == CONTROL or residues.height != run.residues.height:
+    residues = _labelled(run.predicted, RANDOM)
+    if run.example.model == RANDOM or residues.height != run.residues.height:
         return None
-    results = read_results([done.run.folder for done in run.folds])
-    example = results.filter(pl.col("model") == CONTROL).row(0, named=True)
+    example = run.results.filter(pl.col("model") == RANDOM).row(0, named=True)
     return replace(
-        run, name=CONTROL, residues=residues.select(run.residues.columns),
+        run, name=RANDOM, residues=residues.select(run.residues.columns),
         example=ResultRow(**example),
     )  # fmt: skip
 

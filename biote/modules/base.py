@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from lightning import LightningModule
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 logger = logging.getLogger(__name__)
+
+PRETRAINED: Final = "pre-trained encoder"
+RANDOM: Final = "random encoder"
+"""What stands for a model in results, by the weights its encoder started from."""
 
 EncoderWeights = Literal["pretrained", "random"]
 _CHECKPOINT_KEY = "biote"
@@ -146,7 +150,7 @@ class EncoderModule(LightningModule):
         """What stands for this model in results."""
         if self.nucleic_half is not None:
             return "two pre-trained encoders" if self.starts_pretrained else "two random encoders"
-        return "pre-trained encoder" if self.starts_pretrained else "random encoder"
+        return PRETRAINED if self.starts_pretrained else RANDOM
 
     @property
     def state_width(self) -> int:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from biote.atomic import atomic_path
+from biote.atomic import atomic_path, write_text_atomic
 from biote.errors import CheckpointError, ConfigError
 from biote.modules.config import EncoderConfig
 from biote.modules.encoder import Encoder
@@ -103,8 +103,7 @@ def save_encoder(
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / WEIGHTS_FILE) as partial:
         save_file(tensors, partial, metadata={"format": "pt", _FINGERPRINT: fingerprint})
-    with atomic_path(folder / CONFIG_FILE) as partial:
-        partial.write_text(text)
+    write_text_atomic(folder / CONFIG_FILE, text)
 
 
 def load_encoder_config(folder: Path) -> StoredEncoder:

@@ -12,10 +12,10 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from biote.modules.base import PRETRAINED
 from biote.report.scalars import Curve
 
 _COLOURS = {"nucleic": "#1b6ca8", "protein": "#c4512d"}
-_MODEL = "pre-trained encoder"
 
 
 def delta_g_figure(
@@ -41,7 +41,7 @@ def delta_g_figure(
 
 
 def _scatter(axes: Axes, frame: pl.DataFrame) -> None:
-    shown = frame.filter(pl.col("model") == _MODEL)
+    shown = frame.filter(pl.col("model") == PRETRAINED)
     measured, predicted = shown["target"].to_numpy(), shown["prediction"].to_numpy()
     mean = frame.filter(pl.col("model") == "train mean")["prediction"]
     axes.scatter(measured, predicted, s=9, alpha=0.35, linewidths=0, color=_COLOURS["nucleic"])

@@ -60,12 +60,7 @@ def fold_figure(
             _scores(axes[i], shown.filter(pl.col("metric") == metric), models)
             axes[i].set_yticks(range(len(models)), [_label(*m) if i == 0 else "" for m in models])
         if predictions is not None:
-            name, split, seed = models[0]
-            drawn = predictions.filter(
-                (pl.col("model") == name)
-                & (pl.col("split") == split)
-                & pl.col("seed").eq_missing(pl.lit(seed, pl.Int64))
-            )
+            drawn = predictions.filter(_is(*models[0]))
             _scatter(axes[-1], drawn, unit=_unit(table))
         figure.suptitle(f"Cross-validation (points: folds; mean ± standard error)\n{subtitle}")
         figure.savefig(path, format="png")
@@ -74,11 +69,7 @@ def fold_figure(
 def _scores(axes: Axes, lines: pl.DataFrame, models: list[tuple[str, str, int | None]]) -> None:
     """Draw one metric: faint points for folds, a mark with its standard error for their mean."""
     for place, (model, split, seed) in enumerate(models):
-        mine = lines.filter(
-            (pl.col("model") == model)
-            & (pl.col("split") == split)
-            & pl.col("seed").eq_missing(pl.lit(seed, pl.Int64))
-        )
+        mine = lines.filter(_is(model, split, seed))
         colour = _TRAINED if "encoder" in model else _OTHER
         colour = _ORACLE if model in (PROTEIN_ORACLE, REPLICATE_ORACLE) else colour
         folds = mine.filter(pl.col("statistic") == FOLD)["value"].to_numpy()
@@ -86,10 +77,18 @@ def _scores(axes: Axes, lines: pl.DataFrame, models: list[tuple[str, str, int | 
         for mean in mine.filter(pl.col("statistic") == MEAN).iter_rows(named=True):
             error = 0.0 if math.isnan(mean["error"]) else mean["error"]
             axes.errorbar(mean["value"], place, xerr=error, fmt="D", color=colour, markersize=5)
-    first = lines.row(0, named=True)
-    unit = f" ({first['unit']})" if first["unit"] else ""
-    axes.set(xlabel=first["metric"].replace("_", " ") + unit, ylim=(len(models) - 0.5, -0.5))
+    metric = lines.item(0, "metric").replace("_", " ")
+    axes.set(xlabel=metric + _unit(lines), ylim=(len(models) - 0.5, -0.5))
     axes.grid(axis="x", color="0.92")
+
+
+def _is(model: str, split: str, seed: int | None) -> pl.Expr:
+    """Whether a line is of a model, as it was tested and seeded."""
+    return (
+        (pl.col("model") == model)
+        & (pl.col("split") == split)
+        & pl.col("seed").eq_missing(pl.lit(seed, pl.Int64))
+    )
 
 
 def _label(model: str, split: str, seed: int | None) -> str:

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from safetensors import safe_open
 
-from biote.atomic import atomic_path
+from biote.atomic import write_text_atomic
 from biote.errors import DataError
 from biote.modules.weights import WEIGHTS_FILE, load_encoder_config
 from biote.tasks.export import ATTENTION, TOKENS
@@ -113,8 +113,7 @@ def pretraining_attention(folder: Path) -> float | None:
 
 def write_point(path: Path, point: PerformancePoint) -> None:
     """Write a point as JSON, its FLOPs beside what they are made of."""
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(asdict(point) | {"flops": point.flops}, indent=2) + "\n")
+    write_text_atomic(path, json.dumps(asdict(point) | {"flops": point.flops}, indent=2) + "\n")
 
 
 def read_point(path: Path) -> PerformancePoint:

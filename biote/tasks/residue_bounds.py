@@ -9,17 +9,17 @@ by predictions that are constant within every token, however good the encoder is
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric, SumMetric
+from torch import Tensor
+from torchmetrics import SumMetric
 
 from biote.residue_batch import ResidueKind
-from biote.tasks.residue_metrics import AllResidues, names_of, varies
+from biote.tasks.residue_metrics import AllResidues, ResidueScores, names_of, varies
 
 UPPER_BOUND: Final = "upper_bound_"
 """Before the name of a metric: no predictions that are constant within tokens have a higher one."""
@@ -28,16 +28,8 @@ BEST: Final = "best_"
 """Before the name of a metric of which less is better: none have a lower one."""
 
 
-class ResidueBounds(nn.Module, ABC):
-    """Bounds over the labelled residues of a split, joined over all ranks.
-
-    Args:
-        n_outputs: Number of classes, K, or of labels of a residue, C.
-    """
-
-    def __init__(self, n_outputs: int) -> None:
-        super().__init__()
-        self.n_outputs = n_outputs
+class ResidueBounds(ResidueScores):
+    """Bounds of scores over the labelled residues of a split."""
 
     def update(self, labels: Tensor, tokens: Tensor) -> None:
         """Add labelled residues; there may be none.
@@ -51,20 +43,6 @@ class ResidueBounds(nn.Module, ABC):
 
     @abstractmethod
     def _update(self, labels: Tensor, places: Tensor) -> None: ...
-
-    @abstractmethod
-    def compute(self, names: Sequence[str]) -> dict[str, float]:
-        """The bounds by name, NaN where one is not defined.
-
-        Args:
-            names: Names of the outputs; where there are several, bounds of one end in its name.
-        """
-
-    def reset(self) -> None:
-        """Forget all residues."""
-        for module in self.modules():
-            if isinstance(module, Metric):
-                module.reset()
 
 
 class ClassBounds(ResidueBounds):

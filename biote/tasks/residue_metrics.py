@@ -34,19 +34,40 @@ THRESHOLD: Final = 0.5
 """Above this probability, the answer is yes."""
 
 
-class ResidueMetrics(nn.Module, ABC):
-    """Metrics over the labelled residues of a split, joined over all ranks.
+class ResidueScores(nn.Module, ABC):
+    """Scores over the labelled residues of a split, joined over all ranks.
 
     Args:
         n_outputs: Number of classes, K, or of labels of a residue, C.
     """
 
+    def __init__(self, n_outputs: int) -> None:
+        super().__init__()
+        self.n_outputs = n_outputs
+
+    @abstractmethod
+    def compute(self, names: Sequence[str]) -> dict[str, float]:
+        """The scores by name, NaN where one is not defined.
+
+        Args:
+            names: Names of the outputs; where there are several, scores of one end in its name.
+        """
+
+    def reset(self) -> None:
+        """Forget all residues."""
+        for module in self.modules():
+            if isinstance(module, Metric):
+                module.reset()
+
+
+class ResidueMetrics(ResidueScores):
+    """Metrics of predictions over the labelled residues of a split."""
+
     monitored: ClassVar[tuple[str, ...]]
     """Metrics that are there whatever the outputs are called."""
 
     def __init__(self, n_outputs: int) -> None:
-        super().__init__()
-        self.n_outputs = n_outputs
+        super().__init__(n_outputs)
         self.residues = SumMetric()
 
     def update(self, predictions: Tensor, labels: Tensor) -> None:
@@ -63,24 +84,10 @@ class ResidueMetrics(nn.Module, ABC):
     @abstractmethod
     def _update(self, predictions: Tensor, labels: Tensor) -> None: ...
 
-    @abstractmethod
-    def compute(self, names: Sequence[str]) -> dict[str, float]:
-        """The metrics by name, NaN where one is not defined.
-
-        Args:
-            names: Names of the outputs; where there are several, metrics of one end in its name.
-        """
-
     @property
     def n_residues(self) -> int:
         """Number of labelled residues, over all ranks."""
         return int(self.residues.compute())
-
-    def reset(self) -> None:
-        """Forget all residues."""
-        for module in self.modules():
-            if isinstance(module, Metric):
-                module.reset()
 
     def over_outputs(self, values: dict[str, float], names: Sequence[str]) -> dict[str, float]:
         """The monitored metrics: the mean over outputs where there are several.

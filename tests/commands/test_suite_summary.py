@@ -11,12 +11,12 @@ import pytest
 from biote.commands.suites.average import aggregate
 from biote.commands.suites.catalogue import GUE, PROTEINGLUE, Suite
 from biote.commands.suites.summary import (
-    PRETRAINED,
     TestSummary,
     summarise_task,
     table,
     unscored_notes,
 )
+from biote.modules.base import PRETRAINED
 from biote.report.performance import PerformancePoint, read_point, write_point
 from biote.tasks.results import ResultRow, write_results
 

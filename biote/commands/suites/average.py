@@ -59,7 +59,6 @@ def aggregate(suite: Suite, summaries: Sequence[TestSummary], model: str) -> Agg
     of_seed = [
         fmean(fmean(s.by_seed[model, seed] for s in found) for found in of_category.values())
         for seed in shared
-        if scored
     ]
     reason = _no_mean(scored, seeds_of, shared, model)
     mean, sd = mean_and_sd(of_seed) if not reason else (None, None)

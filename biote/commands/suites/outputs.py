@@ -9,18 +9,17 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from biote.atomic import atomic_path
+from biote.atomic import atomic_path, write_text_atomic
 from biote.commands.suites.average import aggregate
 from biote.commands.suites.data import SuiteSettings
 from biote.commands.suites.summary import (
-    PRETRAINED,
-    RANDOM,
     TestSummary,
     long_table,
     markdown,
     table,
     unscored_notes,
 )
+from biote.modules.base import PRETRAINED, RANDOM
 from biote.report.performance import (
     PerformancePoint,
     non_embedding_parameters,
@@ -72,8 +71,7 @@ def show_table(
     reasons = [f"- {name}: {reason}" for name, reason in absent.items()]
     notes = ["± is the standard deviation over seeds.", *said, *reasons]
     text = f"# {title}\n\n{markdown(header, lines)}\n" + "\n\n".join(notes) + "\n"
-    with atomic_path(settings.output / MARKDOWN_FILE) as partial:
-        partial.write_text(text)
+    write_text_atomic(settings.output / MARKDOWN_FILE, text)
     if summaries:
         with atomic_path(settings.output / TABLE_FILE) as partial:
             long_table(summaries).write_csv(partial)

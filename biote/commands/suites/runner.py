@@ -15,7 +15,7 @@ from lightning import LightningDataModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import biote.datamodules.published
-from biote.atomic import atomic_path
+from biote.atomic import write_text_atomic
 from biote.commands.comparison import trivial_rows
 from biote.commands.lightning_cli import BioteCLI
 from biote.commands.parsing import shipped_configs
@@ -271,5 +271,4 @@ def _read(path: Path) -> Any:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+    write_text_atomic(path, json.dumps(content, indent=2) + "\n")

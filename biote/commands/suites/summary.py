@@ -12,12 +12,11 @@ from statistics import fmean, stdev
 import polars as pl
 
 from biote.commands.suites.catalogue import Suite, SuiteTask, SuiteTest
+from biote.modules.base import PRETRAINED, RANDOM
 from biote.tasks.residue_bounds import UPPER_BOUND
 from biote.tasks.residues import UNSCORED
 from biote.tasks.results import read_results
 
-PRETRAINED = "pre-trained encoder"
-RANDOM = "random encoder"
 _ROUNDING = 1e-6
 _STAND_IN = re.compile(r"\(trained on (.+)\)$")
 
