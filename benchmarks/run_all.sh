@@ -95,9 +95,9 @@ scan() { # GCN4 of yeast on its site
     --protein gcn4.fasta --profile MA0303 --jaspar "$data" --output runs/scan
 }
 
-pronab_rows() { # all rows once, for repeated measurements and rows that agree with their Kd
+pronab_rows() { # all rows, for repeated measurements and rows that agree with their Kd
   crossval pronab_rows --config benchmark/pronab_quick.yaml --data.root "$data" $mixed \
-    --data.duplicates keep --data.fold_file folds/rows.parquet
+    --data.duplicates keep --data.folds 3 --data.fold_file folds/rows.parquet
 }
 
 contacts() {
