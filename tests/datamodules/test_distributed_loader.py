@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,7 @@ Batch = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def output(tmp_path_factory: pytest.TempPathFactory, run_two: Callable[..., Any]) -> Path:
     """What one process, then two, then one again, and one without a break were given."""
     folder = tmp_path_factory.mktemp("runs")
     corpora = []
@@ -36,37 +32,10 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run: Callable[..., None] = script["run"]
     steps: int = script["STEPS"]
     run(folder, corpora, name="one", steps=steps)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "biote",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-    }
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), *map(str, [folder, *corpora])],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        run(folder, corpora, name="whole", steps=3 * steps)
-        texts = [rank.communicate(timeout=120)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    for rank, text in zip(ranks, texts, strict=True):
-        assert rank.returncode == 0, text
+    run_two(
+        [SCRIPT, folder, *corpora],
+        meanwhile=lambda: run(folder, corpora, name="whole", steps=3 * steps),
+    )
     run(folder, corpora, name="last", steps=3 * steps, checkpoint=folder / "ddp.ckpt")
     return folder
 

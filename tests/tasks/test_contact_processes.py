@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,42 +19,14 @@ def outputs(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     make_maps: Callable[..., Path],
+    run_two: Callable[..., Any],
 ) -> tuple[Path, Path]:
     """What the runs of one process and of two together wrote."""
     table = make_maps(PROTEINS)
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "biote",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-    }
     runpy.run_path(str(SCRIPT))["run"](table, one, world=1)
     (two / "folds.parquet").write_bytes((one / "folds.parquet").read_bytes())
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), *map(str, [request.param, table, two])],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        texts = [rank.communicate(timeout=120)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    for rank, text in zip(ranks, texts, strict=True):
-        assert rank.returncode == 0, text
+    run_two([SCRIPT, request.param, table, two])
     return one, two
 
 

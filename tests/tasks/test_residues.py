@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -337,34 +333,14 @@ def test_a_head_per_group_is_refused(tiny: EncoderConfig, make: Make) -> None:
         task(tiny, make("classes"), head=SequenceHead)
 
 
-def test_two_processes_score_as_one(files: Path, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "biote",
-        "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    arguments = [sys.executable, str(SCRIPT), str(files), str(tmp_path / "two")]
-    ranks = [
-        subprocess.Popen(
-            arguments,
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        runpy.run_path(str(SCRIPT))["run_all"](files, tmp_path / "one", world=1)
-        texts = [rank.communicate(timeout=200)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    for rank, text in zip(ranks, texts, strict=True):
-        assert rank.returncode == 0, text
+def test_two_processes_score_as_one(
+    files: Path, tmp_path: Path, run_two: Callable[..., Any]
+) -> None:
+    run_two(
+        [SCRIPT, files, tmp_path / "two"],
+        meanwhile=lambda: runpy.run_path(str(SCRIPT))["run_all"](files, tmp_path / "one", world=1),
+        timeout_s=200,
+    )
     order = ["row_id", "position", "output"]
     for kind in TASKS:
         one, two = (

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,50 +40,24 @@ def options(corpora: list[Path], run: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def fit(arguments: list[str], *, world: int, stop_after: int | None = None) -> None:
-    """Train on one process, or on two that hold a part of the weights each.
+@pytest.fixture(scope="module")
+def fit(run_two: Callable[..., Any]) -> Callable[..., None]:
+    """Trains on one process, or on two that hold a part of the weights each.
 
     After some step, if it is given, the second of the two is told to stop.
     """
-    if world == 1:
-        assert main(arguments) == 0
-        return
-    arguments = [*arguments, "--trainer.devices", "2", "--trainer.strategy", json.dumps(STRATEGY)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "biote",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-    }
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "biote", *arguments],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+
+    def run(arguments: list[str], *, world: int, stop_after: int | None = None) -> None:
+        if world == 1:
+            assert main(arguments) == 0
+            return
+        two = ["--trainer.devices", "2", "--trainer.strategy", json.dumps(STRATEGY)]
+        run_two(
+            ["-m", "biote", *arguments, *two],
+            stop_at=None if stop_after is None else f"step {stop_after},",
         )
-        for rank in range(2)
-    ]
-    try:
-        if stop_after is not None:
-            assert ranks[0].stdout is not None
-            while not ranks[0].stdout.readline().startswith(f"step {stop_after},"):
-                assert ranks[0].poll() is None
-            ranks[1].terminate()
-        texts = [rank.communicate(timeout=120)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    for rank, text in zip(ranks, texts, strict=True):
-        assert rank.returncode == 0, text
+
+    return run
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -92,7 +65,9 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def whole(corpora: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(
+    corpora: list[Path], tmp_path_factory: pytest.TempPathFactory, fit: Callable[..., None]
+) -> Path:
     """An uninterrupted run on one process."""
     run = tmp_path_factory.mktemp("whole")
     fit(options(corpora, run), world=1)
@@ -100,7 +75,7 @@ def whole(corpora: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_a_run_goes_on_in_another_number_of_processes(
-    corpora: list[Path], whole: Path, tmp_path: Path
+    corpora: list[Path], whole: Path, tmp_path: Path, fit: Callable[..., None]
 ) -> None:
     last = tmp_path / "checkpoints" / "last.ckpt"
     for world, steps in ((2, "7"), (1, "13"), (2, "-1")):
@@ -121,7 +96,7 @@ def test_a_run_goes_on_in_another_number_of_processes(
 
 
 def test_two_processes_stop_together_and_go_on_to_the_same_weights(
-    corpora: list[Path], tmp_path: Path
+    corpora: list[Path], tmp_path: Path, fit: Callable[..., None]
 ) -> None:
     more = ["--throughput.every_n_steps", "1", "--ckpt_path", "auto"]
     whole, stopped = (options(corpora, tmp_path / name, *more) for name in ("whole", "stopped"))
@@ -136,7 +111,7 @@ def test_two_processes_stop_together_and_go_on_to_the_same_weights(
 
 
 def test_half_precision_computes_with_master_weights_in_float32(
-    corpora: list[Path], whole: Path, tmp_path: Path
+    corpora: list[Path], whole: Path, tmp_path: Path, fit: Callable[..., None]
 ) -> None:
     strategy = STRATEGY | {"init_args": {"precision": "bf16"}}
     more = ["--trainer.strategy", json.dumps(strategy)]

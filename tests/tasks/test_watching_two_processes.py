@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +16,18 @@ BROKEN = 4
 
 
 @pytest.fixture(scope="session")
-def both(tmp_path_factory: pytest.TempPathFactory, corpora: list[Path]) -> tuple[list[Any], Path]:
+def both(
+    tmp_path_factory: pytest.TempPathFactory,
+    corpora: list[Path],
+    run_two: Callable[..., Any],
+) -> tuple[list[Any], Path]:
     """What the run of one process and each of two that were together found, and their folder."""
     output = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "biote",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-    }
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), *map(str, corpora), str(output)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        one = runpy.run_path(str(SCRIPT))["run_all"](
-            corpora, tmp_path_factory.mktemp("one"), world=1
-        )
-        texts = [rank.communicate(timeout=120)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    for rank, text in zip(ranks, texts, strict=True):
-        assert rank.returncode == 0, text
+    alone = tmp_path_factory.mktemp("one")
+    one = run_two(
+        [SCRIPT, *corpora, output],
+        meanwhile=lambda: runpy.run_path(str(SCRIPT))["run_all"](corpora, alone, world=1),
+    )
     two = [torch.load(output / f"rank{rank}.pt", weights_only=False) for rank in range(2)]
     return [one, *two], output
 

@@ -7,7 +7,6 @@ torchrun.
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -177,8 +176,6 @@ def run_all(
 
 
 if __name__ == "__main__":
-    # Before the test gives up: where a process waits is what one wants to know of a hang.
-    faulthandler.dump_traceback_later(100, exit=True)
     torch.set_num_threads(1)
     chosen, *paths = sys.argv[1:]
     table, *corpora, output = map(Path, paths)
