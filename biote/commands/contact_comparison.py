@@ -13,7 +13,7 @@ from biote.baselines.separation import separation_frequencies, separation_scores
 from biote.datamodules.contact_map import ContactMapDataModule
 from biote.datamodules.rows import Split
 from biote.tasks.contact_metrics import ContactMetric
-from biote.tasks.pairs import Protein, ResiduePairs, pair_ids, residue_pairs
+from biote.tasks.pairs import Protein, ResiduePairs, residue_pairs
 from biote.tasks.results import ResultRow, prediction_frame, write_predictions, write_results
 
 SEPARATION: Final = "contact frequency by separation"
@@ -33,12 +33,14 @@ def separation_rows(
     metric = ContactMetric()
     ids: list[str] = []
     targets, predictions = [torch.zeros(0)], [torch.zeros(0)]
+    positions = [torch.zeros(0, 2, dtype=torch.int64)]
     for protein, pairs in _labelled(data, "test"):
         # What is trimmed is predicted to touch nothing, as it is for every model.
         kept = (protein.tokens[pairs.first] >= 0) & (protein.tokens[pairs.second] >= 0)
         scores = separation_scores(frequencies, pairs.separation) * kept
         metric.update(scores, pairs.contacts, pairs.separation, len(protein.tokens))
-        ids += pair_ids(protein.row_id, pairs)
+        ids += [protein.row_id] * len(pairs.first)
+        positions.append(pairs.positions)
         targets.append(pairs.contacts.float())
         predictions.append(scores.float())
     rows = [
@@ -62,6 +64,7 @@ def separation_rows(
             row_ids=ids,
             targets=torch.cat(targets),
             predictions=torch.cat(predictions),
+            positions=torch.cat(positions),
         ),
     )
     write_results(folder, rows)

@@ -28,7 +28,7 @@ from biote.tasks.fold_table import (
     with_ensembles,
     with_oracles,
 )
-from biote.tasks.results import PREDICTIONS_FILE, read_results
+from biote.tasks.results import POSITIONS, PREDICTIONS_FILE, read_results
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,9 @@ def _predictions(done: DoneFold, results: pl.DataFrame, facts: pl.DataFrame) -> 
 
 
 def _of_all_rows(predictions: pl.DataFrame, rows: int) -> bool:
-    """Whether every model predicted for each of the rows once, or for each residue of them once.
+    """Whether every model predicted once for each of the rows, their residues or their pairs.
+
+    A protein too short to have a pair of residues has no line.
 
     Args:
         predictions: Predictions of one fold.
@@ -141,20 +143,20 @@ def _of_all_rows(predictions: pl.DataFrame, rows: int) -> bool:
     """
     outputs = predictions.get_column("output").n_unique()
     of_model = predictions.group_by("model", "split")
-    if "position" not in predictions.columns:
+    places = [name for name in POSITIONS if name in predictions.columns]
+    if not places:
         return bool((of_model.len().get_column("len") == rows * outputs).all())
-    residues = predictions.select("row_id", "position").n_unique()
+    parts = predictions.select("row_id", *places).n_unique()
     counts = of_model.agg(
         pl.len(),
         pl.col("row_id").n_unique().alias("rows"),
-        pl.struct("row_id", "position", "output").n_unique().alias("distinct"),
+        pl.struct("row_id", *places, "output").n_unique().alias("distinct"),
     )
-    whole = residues * outputs
+    whole = parts * outputs
+    has_all = pl.col("rows") <= rows if len(places) == 2 else pl.col("rows") == rows
     return bool(
         counts.select(
-            (
-                (pl.col("len") == whole) & (pl.col("distinct") == whole) & (pl.col("rows") == rows)
-            ).all()
+            ((pl.col("len") == whole) & (pl.col("distinct") == whole) & has_all).all()
         ).item()
     )
 

@@ -26,7 +26,6 @@ from biote.tasks.pairs import (
     Protein,
     ResiduePairs,
     best_scores,
-    pair_ids,
     proteins_of,
     residue_pairs,
     residue_scores,
@@ -201,6 +200,7 @@ class ContactMapTask(EncoderModule):
         ids: list[str] = []
         predictions = [torch.zeros(0)]
         targets = [torch.zeros(0)]
+        positions = [torch.zeros(0, 2, dtype=torch.int64)]
         maps = self(batch)[: len(batch.row_ids)]
         for protein, logits in zip(proteins_of(batch), maps, strict=True):
             pairs = self._pairs(protein)
@@ -211,13 +211,15 @@ class ContactMapTask(EncoderModule):
                 self.tested_rows.update(1)
                 self.tested_tokens.update(protein.n_tokens)
                 self.tested_residues.update(int((protein.tokens >= 0).sum()))
-            ids += pair_ids(protein.row_id, pairs)
+            ids += [protein.row_id] * len(pairs.first)
             predictions.append(scores.cpu())
             targets.append(pairs.contacts.float().cpu())
+            positions.append(pairs.positions.cpu())
         return {
             "row_ids": tuple(ids),
             "predictions": torch.cat(predictions)[:, None],
             "targets": torch.cat(targets)[:, None],
+            "positions": torch.cat(positions),
         }
 
     def on_test_epoch_end(self) -> None:

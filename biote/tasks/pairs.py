@@ -43,20 +43,14 @@ class ResiduePairs:
     """Whether they are in contact, bool, (P,)."""
 
     @property
+    def positions(self) -> Tensor:
+        """Both residues, counted from 0, (P, 2)."""
+        return torch.stack([self.first, self.second], dim=1)
+
+    @property
     def separation(self) -> Tensor:
         """Residues from one to the other along the sequence, (P,)."""
         return self.second - self.first
-
-
-def pair_ids(row_id: str, pairs: ResiduePairs) -> list[str]:
-    """Ids of the pairs of a protein in written predictions, ``protein:i-j``, counted from 1.
-
-    Args:
-        row_id: Row of the protein.
-        pairs: Its pairs of residues.
-    """
-    ends = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
-    return [f"{row_id}:{i + 1}-{j + 1}" for i, j in ends]
 
 
 def proteins_of(batch: PairBatch) -> Iterator[Protein]:

@@ -21,6 +21,9 @@ from biote.version import __version__
 RESULTS_FILE = "results.parquet"
 PREDICTIONS_FILE = "predictions.parquet"
 
+POSITIONS: Final = ("position", "other_position")
+"""Columns of predictions of residues, the first, and of pairs of residues, both."""
+
 LOW: Final = "_low"
 HIGH: Final = "_high"
 """Behind the name of a metric: the ends of its 95 % interval."""
@@ -140,16 +143,17 @@ def prediction_frame(
     targets: torch.Tensor, predictions: torch.Tensor, positions: torch.Tensor | None = None,
     partners: Sequence[str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Predictions as a table with one line per row and target, or per residue and target.
+    """Predictions as a table with one line per row, residue or pair of residues, and target.
 
     Args:
         model: What made them.
         split: Split of the rows.
         fold: Test fold, if there are folds.
-        row_ids: Row ids, B of them; of residues, the id of the row each is of.
+        row_ids: Row ids, B of them; of residues and pairs, the id of the row each is of.
         targets: Targets in their units, (B, C) or (B,).
         predictions: Predictions in the same units, (B, C) or (B,).
-        positions: Position of every residue in its sequence, from 0, (B,); null for whole rows.
+        positions: Position of every residue in its sequence, from 0, (B,), or of both residues of
+            every pair, (B, 2); null for whole rows.
         partners: Of rows that are compared with others, what each output is compared with, B * C
             of them, empty where there is nothing.
     """
@@ -174,8 +178,11 @@ def prediction_frame(
         frame.insert_column(frame.get_column_index("output") + 1, names)
     if positions is None:
         return frame
-    column = pl.Series("position", positions.repeat_interleave(outputs).numpy(), dtype=pl.Int64)
-    return frame.insert_column(frame.get_column_index("output"), column)
+    places = positions.reshape(rows, -1).repeat_interleave(outputs, dim=0).T
+    for name, place in zip(POSITIONS, places, strict=False):
+        column = pl.Series(name, place.numpy(), dtype=pl.Int64)
+        frame.insert_column(frame.get_column_index("output"), column)
+    return frame
 
 
 def row_outputs(batch: LabelledBatch, predictions: torch.Tensor) -> dict[str, Any]:

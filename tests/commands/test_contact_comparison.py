@@ -43,12 +43,10 @@ def test_trimmed_residues_touch_nothing_and_all_pairs_are_written(tmp_path: Path
     assert set(written["model"]) == {SEPARATION}
     pairs = (LENGTH - 6) * (LENGTH - 5) // 2
     assert len(written) == len(data.rows("test")) * pairs
-    ends = written["row_id"].str.split(":").list.last().str.split("-").list.to_array(2)
-    last = ends.arr.last().cast(pl.Int64)
-    trimmed = written.filter(last > KEPT)
+    trimmed = written.filter(pl.col("other_position") >= KEPT)
     assert len(trimmed) > 0
     assert set(trimmed["prediction"]) == {0.0}
-    assert written.filter(last <= KEPT)["prediction"].max() > 0  # type: ignore[operator]
+    assert written.filter(pl.col("other_position") < KEPT)["prediction"].max() > 0  # type: ignore[operator]
     chosen = written.filter(pl.col("prediction") > 0.5)
     if len(chosen):
         assert rows["precision"] == pytest.approx(chosen["target"].mean())

@@ -58,22 +58,19 @@ def test_scores_are_those_of_the_written_predictions(
     scores = dict(zip(results["metric"], results["value"], strict=True))
     assert set(results["n"]) == {len(data.rows("test"))}
 
-    written = pl.read_parquet(tmp_path / "predictions.parquet").with_columns(
-        protein=pl.col("row_id").str.extract(r"^(.*):"),
-        i=pl.col("row_id").str.extract(r":(\d+)-").cast(pl.Int64) - 1,
-        j=pl.col("row_id").str.extract(r"-(\d+)$").cast(pl.Int64) - 1,
-    )
+    written = pl.read_parquet(tmp_path / "predictions.parquet")
     precisions, averages = [], []
     for row in data.rows("test"):
         places = data.proteins[row.id].coordinates.astype(np.float64)
-        of = written.filter(pl.col("protein") == row.id)
+        of = written.filter(pl.col("row_id") == row.id)
         expected = {
             (i, j): bool(np.linalg.norm(places[i] - places[j]) < 8.0)
             for i in range(len(places))
             for j in range(i + 12, len(places))
             if np.isfinite(places[[i, j]]).all()
         }
-        found = dict(zip(zip(of["i"], of["j"], strict=True), of["target"], strict=True))
+        pairs = zip(of["position"], of["other_position"], strict=True)
+        found = dict(zip(pairs, of["target"], strict=True))
         assert found == expected
         best = of.sort("prediction", descending=True).head(max(1, len(places) // 5))
         precisions.append(float(best["target"].mean()))  # type: ignore[arg-type]

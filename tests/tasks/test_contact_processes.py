@@ -59,10 +59,11 @@ def test_scores_do_not_depend_on_the_number_of_processes(outputs: tuple[Path, Pa
     assert scores[0].keys() == scores[1].keys()
     for name, value in scores[0].items():
         assert scores[1][name] == pytest.approx(value, abs=1e-4, nan_ok=True), name
+    order = ["row_id", "position", "other_position"]
     predictions = [
-        pl.read_parquet(folder / "predictions.parquet").sort("row_id") for folder in outputs
+        pl.read_parquet(folder / "predictions.parquet").sort(order) for folder in outputs
     ]
-    assert predictions[0]["row_id"].to_list() == predictions[1]["row_id"].to_list()
+    assert predictions[0].select(order).equals(predictions[1].select(order))
     assert predictions[0]["prediction"].to_list() == pytest.approx(
         predictions[1]["prediction"].to_list(), abs=1e-4
     )
