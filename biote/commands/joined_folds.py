@@ -28,6 +28,7 @@ from biote.tasks.fold_table import (
     with_ensembles,
     with_oracles,
 )
+from biote.tasks.metric_labels import metric_label
 from biote.tasks.results import POSITIONS, PREDICTIONS_FILE, read_results
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ def _print(table: pl.DataFrame, *, folds: int, of: int) -> None:
             [_cell(lines.filter(pl.col("metric") == metric)) for metric in metrics]
             for _, lines in models
         ]
-        names = [metric.replace("_", " ") for metric in metrics]
+        names = [metric_label(metric) for metric in metrics]
         if len(metrics) > MOST_COLUMNS:  # they stand below each other
             labels, names = names, labels
             cells = [list(column) for column in zip(*cells, strict=True)]

@@ -214,8 +214,10 @@ def _print(table: pl.DataFrame, metrics: Sequence[str], *, markdown: bool) -> No
 
 
 def _title(metric: str, units: Mapping[str, str]) -> str:
+    from biote.tasks.metric_labels import metric_label
+
     unit = f" ({units[metric]})" if metric in units else ""
-    return metric.replace("_", " ") + unit
+    return metric_label(metric) + unit
 
 
 def _cell(line: Mapping[str, Any] | None) -> str:

@@ -20,6 +20,7 @@ from biote.tasks.fold_table import (
     REPLICATE_ORACLE,
     model_label,
 )
+from biote.tasks.metric_labels import metric_label
 
 _PANELS: Final = 3
 _PASSED_OVER: Final = ("spearman",)
@@ -77,7 +78,7 @@ def _scores(axes: Axes, lines: pl.DataFrame, models: list[tuple[str, str, int | 
         for mean in mine.filter(pl.col("statistic") == MEAN).iter_rows(named=True):
             error = 0.0 if math.isnan(mean["error"]) else mean["error"]
             axes.errorbar(mean["value"], place, xerr=error, fmt="D", color=colour, markersize=5)
-    metric = lines.item(0, "metric").replace("_", " ")
+    metric = metric_label(lines.item(0, "metric"))
     axes.set(xlabel=metric + _unit(lines), ylim=(len(models) - 0.5, -0.5))
     axes.grid(axis="x", color="0.92")
 

@@ -21,9 +21,9 @@ from torchmetrics.functional.classification import binary_average_precision
 
 THRESHOLD: Final = 0.5
 RANGES: Final[dict[str, tuple[int, float]]] = {
+    "medium_long": (12, math.inf),
     "medium": (12, 23),
     "long": (24, math.inf),
-    "medium_long": (12, math.inf),
 }
 """Least and most residues from one of a pair to the other along the sequence."""
 

@@ -83,7 +83,7 @@ def test_ends_of_an_interval_stand_beside_their_metric(
     write_results(folder, rows)
     assert main(["table", str(folder), "--markdown"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "| run | model | n | auroc | f1 |",
+        "| run | model | n | AUROC | F1 |",
         "| --- | --- | ---: | ---: | ---: |",
         "| interval | pre-trained encoder, seed 0 | 7 | 0.500 [0.400, 0.600] | 0.700 |",
     ]
@@ -124,7 +124,7 @@ def test_markdown_has_a_line_for_each_run_and_split(
     arguments = ["table", f"folds={crossval}", str(tested), "--markdown", "--output", str(output)]
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "| run | model | n | pcc | mae (kcal/mol) |",
+        "| run | model | n | PCC | MAE (kcal/mol) |",
         "| --- | --- | ---: | ---: | ---: |",
         "| folds | pre-trained encoder | 99 | 0.300 ± 0.020 | - |",
         "| folds | pre-trained encoder (strands shuffled) | 99 | 0.200 ± 0.010 | - |",
