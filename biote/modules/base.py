@@ -23,6 +23,7 @@ from biote.modules.head_optimizer import HeadOptimizer
 from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer, PretrainingOptimizer, with_second_body
 from biote.modules.pair import NucleicEncoder, NucleicHalf, side_by_side
+from biote.modules.pooling import Pooling
 from biote.modules.readout import Readout
 from biote.modules.schedule import LinearDecay, OneCycle
 from biote.modules.sharding import shard
@@ -349,11 +350,12 @@ class EncoderModule(LightningModule):
         states: Tensor = self.encoder(batch)
         return states
 
-    def encoded(self, batch: LabelledBatch) -> tuple[Tensor, PackedBatch]:
+    def encoded(self, batch: LabelledBatch, *, pooling: Pooling) -> tuple[Tensor, PackedBatch]:
         """What a head reads of a batch: states, and the batch of groups they belong to.
 
         Args:
             batch: Rows; with a second encoder, its nucleic part is there.
+            pooling: State of a group that the head reads; two encoders are pooled one by one.
 
         Returns:
             States (T, D) and the batch itself; of two encoders, states (B, D1 + D2) and a batch
@@ -362,7 +364,8 @@ class EncoderModule(LightningModule):
         if self.nucleic is None:
             return self.states(batch), batch
         assert batch.nucleic is not None
-        return side_by_side(self.states(batch), batch, self.nucleic(batch.nucleic), batch.nucleic)
+        proteins, nucleic = self.states(batch), self.nucleic(batch.nucleic)
+        return side_by_side(proteins, batch, nucleic, batch.nucleic, pooling=pooling)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what the weights belong to."""

@@ -2,8 +2,9 @@
 
 Legend: B groups, D1 and D2 widths of the two encoders.
 
-The control for a multi-omic encoder: states of the protein's first token and of the nucleic
-part's first token, one behind the other, are what a head reads.
+The control for a multi-omic encoder: a state of the protein and one of the nucleic part, one
+behind the other, are what a head reads. Each is that of the first token or the mean over the
+tokens, as the head asks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from biote.batch import PackedBatch
 from biote.errors import CheckpointError, ConfigError
 from biote.modules.config import EncoderConfig
+from biote.modules.pooling import Pooling, pool
 from biote.modules.weights import load_encoder_config
 
 
@@ -102,7 +104,12 @@ class NucleicHalf:
 
 
 def side_by_side(
-    proteins: Tensor, batch: PackedBatch, nucleic: Tensor, nucleic_batch: PackedBatch
+    proteins: Tensor,
+    batch: PackedBatch,
+    nucleic: Tensor,
+    nucleic_batch: PackedBatch,
+    *,
+    pooling: Pooling,
 ) -> tuple[Tensor, PackedBatch]:
     """One state for every row from the two encoders, as a batch of groups of one token each.
 
@@ -111,6 +118,7 @@ def side_by_side(
         batch: Its batch of B groups.
         nucleic: States of the second, (T2, D2).
         nucleic_batch: Its batch of B groups, in the same order.
+        pooling: State of a group: its first token, or the mean over its tokens.
 
     Returns:
         States (B, D1 + D2), and the batch of B groups that a head takes them for.
@@ -121,11 +129,7 @@ def side_by_side(
     if batch.n_groups != nucleic_batch.n_groups:
         raise ValueError(f"{batch.n_groups} proteins, {nucleic_batch.n_groups} nucleic parts")
     states = torch.cat(
-        [
-            proteins.index_select(0, batch.first_tokens),
-            nucleic.index_select(0, nucleic_batch.first_tokens),
-        ],
-        dim=1,
+        [pool(proteins, batch, pooling), pool(nucleic, nucleic_batch, pooling)], dim=1
     )  # (B, D1 + D2)
     groups = batch.n_groups
     first = batch.first_tokens

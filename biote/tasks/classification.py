@@ -133,7 +133,7 @@ class ClassificationTask(EncoderModule):
     def forward(self, batch: LabelledBatch) -> Tensor:
         """Logits of the rows of a batch, (B, C)."""
         assert self.head is not None
-        outputs: Tensor = self.head(*self.encoded(batch))
+        outputs: Tensor = self.head(*self.encoded(batch, pooling=self.head.pooling))
         return outputs[: len(batch.row_ids)].float()
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:

@@ -22,8 +22,8 @@ from biote.modules.base import EncoderModule, EncoderWeights
 from biote.modules.config import Compute, EncoderConfig
 from biote.modules.encoder import Encoder
 from biote.modules.head_optimizer import HeadOptimizer
-from biote.modules.heads.base import Pooling
 from biote.modules.heads.contrastive import ContrastiveHead
+from biote.modules.pooling import Pooling
 from biote.modules.schedule import LinearDecay
 from biote.modules.weights import load_encoder_config, load_encoder_weights, weights_fingerprint
 from biote.tasks.clip_metrics import HeldOutPairs, clip_scores

@@ -30,8 +30,7 @@ from biote.atomic import atomic_path, write_text_atomic
 from biote.contrastive_batch import SequenceSource, WindowBatch
 from biote.errors import ConfigError, DataError
 from biote.modules.encoder import Encoder
-from biote.modules.heads.base import Pooling
-from biote.modules.heads.sequence import pool
+from biote.modules.pooling import Pooling, pool
 from biote.modules.unpack import group_of_tokens
 
 logger = logging.getLogger(__name__)

@@ -149,7 +149,7 @@ class RegressionTask(EncoderModule):
     def standardised(self, batch: LabelledBatch) -> Tensor:
         """Head outputs for the rows of a batch, (B, C)."""
         assert self.head is not None
-        outputs: Tensor = self.head(*self.encoded(batch))
+        outputs: Tensor = self.head(*self.encoded(batch, pooling=self.head.pooling))
         return outputs[: len(batch.row_ids)]  # without the padding group of an idle rank
 
     def forward(self, batch: LabelledBatch) -> Tensor:

@@ -27,7 +27,7 @@ def packed(lengths: list[int], offset: int = 0) -> PackedBatch:
 def test_states_of_the_two_first_tokens_stand_side_by_side() -> None:
     proteins, nucleic = packed([3, 5, 2]), packed([4, 1, 6], offset=7)
     first, second = torch.randn(10, 8), torch.randn(11, 6)
-    states, batch = side_by_side(first, proteins, second, nucleic)
+    states, batch = side_by_side(first, proteins, second, nucleic, pooling="first")
     assert states.shape == (3, 14)
     for row, (a, b) in enumerate(zip((0, 3, 8), (0, 4, 5), strict=True)):
         assert torch.equal(states[row], torch.cat([first[a], second[b]]))
@@ -35,7 +35,7 @@ def test_states_of_the_two_first_tokens_stand_side_by_side() -> None:
     assert batch.first_tokens.tolist() == [0, 1, 2]
     assert MLPHead(14, 2)(states, batch).shape == (3, 2)
     with pytest.raises(ValueError, match="3 proteins, 2 nucleic parts"):
-        side_by_side(first, proteins, second, packed([4, 7]))
+        side_by_side(first, proteins, second, packed([4, 7]), pooling="first")
 
 
 def test_each_body_learns_at_the_rate_of_its_own_width() -> None:

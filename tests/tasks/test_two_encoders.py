@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from biote.datamodules.table import TableDataModule
 from biote.errors import CheckpointError, ConfigError
 from biote.modules.config import EncoderConfig
 from biote.modules.encoder import Encoder
-from biote.modules.heads import DeltaGHead
+from biote.modules.heads import DeltaGHead, SequenceHead
 from biote.modules.pair import NucleicEncoder
+from biote.modules.pooling import Pooling
 from biote.modules.weights import save_encoder
 from biote.tasks.regression import RegressionTask
 from biote.tokenization import CharacterTokenizer
@@ -57,7 +59,9 @@ def test_each_encoder_sees_its_own_half_in_its_own_tokens_always(
     seen: dict[str, dict[str, tuple[list[int], list[int]]]] = {}
     before = RegressionTask.encoded
 
-    def encoded(self: RegressionTask, batch: LabelledBatch) -> tuple[Tensor, Any]:
+    def encoded(
+        self: RegressionTask, batch: LabelledBatch, *, pooling: Pooling
+    ) -> tuple[Tensor, Any]:
         assert batch.nucleic is not None
         stage = "train" if self.training else "test"
         halves = [
@@ -66,7 +70,7 @@ def test_each_encoder_sees_its_own_half_in_its_own_tokens_always(
         ]
         for row, protein, nucleic in zip(batch.row_ids, *halves, strict=True):
             seen.setdefault(stage, {})[row] = (protein, nucleic)
-        return before(self, batch)
+        return before(self, batch, pooling=pooling)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RegressionTask, "encoded", encoded)
@@ -135,12 +139,12 @@ def test_no_token_of_one_half_reaches_the_other(
     make_trainer(keep, max_epochs=3).fit(model, datamodule=data)
     model.eval()
     batch = next(iter(data.test_dataloader()))
-    states, _ = model.encoded(batch)
+    states, _ = model.encoded(batch, pooling="first")
     assert states.shape == (len(batch.row_ids), tiny.width + WIDER.width)
     assert batch.nucleic is not None
     changed = batch.nucleic._map_tensors(lambda t: t)
     changed.ids[2] = 4 if int(changed.ids[2]) != 4 else 5
-    other, _ = model.encoded(batch)
+    other, _ = model.encoded(batch, pooling="first")
     assert torch.equal(states[:, : tiny.width], other[:, : tiny.width])
     # One linear head of width D1 + D2 with the factor of that width, in training and test alike.
     assert model.head is not None
@@ -155,3 +159,25 @@ def test_no_token_of_one_half_reaches_the_other(
     smaller = task(tiny, nucleic_encoder=NucleicEncoder(encoder=tiny))
     with pytest.raises(CheckpointError, match="nucleic encoder"):
         make_trainer().test(smaller, datamodule=data, ckpt_path=tmp_path / "last.ckpt")
+
+
+def test_a_head_that_reads_means_reads_the_mean_of_either_half(
+    tiny: EncoderConfig, make_trainer: MakeTrainer, make_table: MakeTable
+) -> None:
+    data = make_table(nucleic_tokenizer="character")
+    model = task(tiny, head=partial(SequenceHead, pooling="mean"))
+    make_trainer(max_steps=1).fit(model, datamodule=data)
+    model.eval()
+    batch = next(iter(data.test_dataloader()))
+    assert model.head is not None
+    assert batch.nucleic is not None
+    with torch.no_grad():
+        states, _ = model.encoded(batch, pooling=model.head.pooling)
+        assert model.encoder is not None
+        assert model.nucleic is not None
+        halves = [model.encoder(batch), model.nucleic(batch.nucleic)]
+        for half, packed, found in zip(
+            halves, (batch, batch.nucleic), states.split([tiny.width, WIDER.width], 1), strict=True
+        ):
+            groups = torch.split(half, list(packed.lengths))
+            torch.testing.assert_close(found, torch.stack([group.mean(0) for group in groups]))

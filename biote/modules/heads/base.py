@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from biote.batch import PackedBatch
 from biote.modules.initialisation import initialise
+from biote.modules.pooling import Pooling
 
 Level = Literal["group", "token", "pair"]
-Pooling = Literal["first", "mean"]
 
 
 class Head(nn.Module, ABC):
@@ -31,6 +31,9 @@ class Head(nn.Module, ABC):
 
     level: ClassVar[Level]
     """What one prediction is for: a group, a token, or a pair of tokens of one group."""
+
+    pooling: Pooling = "first"
+    """State of a group that a head for groups reads; of two encoders, that of either."""
 
     def __init__(self, width: int, n_outputs: int) -> None:
         super().__init__()

@@ -13,25 +13,9 @@ from torch.nn import functional
 
 from biote.batch import PackedBatch
 from biote.errors import ConfigError
-from biote.modules.heads.base import Head, Pooling
+from biote.modules.heads.base import Head
+from biote.modules.pooling import Pooling, pool
 from biote.modules.readout import HEAD_BASE_WIDTH, PRETRAINING_BASE_WIDTH, Readout
-from biote.modules.unpack import mean_of_groups
-
-
-def pool(states: Tensor, batch: PackedBatch, pooling: Pooling) -> Tensor:
-    """One state per group.
-
-    Args:
-        states: Encoder states, (T, D).
-        batch: Packed batch the states belong to.
-        pooling: The group's first token, or the mean over all its tokens.
-
-    Returns:
-        (B, D).
-    """
-    if pooling == "first":
-        return states.index_select(0, batch.first_tokens)
-    return mean_of_groups(states, batch)
 
 
 class SequenceHead(Head):
@@ -52,11 +36,11 @@ class SequenceHead(Head):
 
     def __init__(self, width: int, n_outputs: int, *, pooling: Pooling = "first") -> None:
         super().__init__(width, n_outputs)
-        self._pooling = _checked(pooling)
+        self.pooling = _checked(pooling)
         self.readout = Readout(width, n_outputs, base_width=HEAD_BASE_WIDTH, bias=True)
 
     def forward(self, states: Tensor, batch: PackedBatch) -> Tensor:
-        predictions: Tensor = self.readout(pool(states, batch, self._pooling))
+        predictions: Tensor = self.readout(pool(states, batch, self.pooling))
         return predictions
 
 
@@ -95,7 +79,7 @@ class MLPHead(Head):
                 where="model.head.init_args.hidden_width",
                 mend="give a positive number, or null for the encoder's width",
             )
-        self._pooling = _checked(pooling)
+        self.pooling = _checked(pooling)
         self.hidden = Readout(
             width,
             hidden_width,
@@ -106,7 +90,7 @@ class MLPHead(Head):
         self.readout = Readout(hidden_width, n_outputs, base_width=HEAD_BASE_WIDTH, bias=True)
 
     def forward(self, states: Tensor, batch: PackedBatch) -> Tensor:
-        hidden = functional.gelu(self.hidden(pool(states, batch, self._pooling)))
+        hidden = functional.gelu(self.hidden(pool(states, batch, self.pooling)))
         predictions: Tensor = self.readout(hidden)
         return predictions
 
