@@ -23,7 +23,7 @@ PENALTIES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 """Penalties tried, strongest first, of features whose variance is 1 on average."""
 
 _MOST_ITERATIONS: Final = 100
-_FEWEST_ITERATIONS: Final = 8
+_FEWEST_ITERATIONS: Final = 16
 _OPERATIONS: Final = 1e12
 """Floating-point operations a baseline may take, beyond which it iterates less."""
 
@@ -73,13 +73,14 @@ def logistic_block_predictions(
     # Six operations for every row, feature and class and iteration, once for each fit.
     each = 6.0 * rows * features.shape[1] * n_classes * (len(penalties) + 1)
     iterations = int(np.clip(_OPERATIONS / max(each, 1.0), _FEWEST_ITERATIONS, _MOST_ITERATIONS))
-    losses = []
+    losses, starts = [], []
     for penalty in penalties:  # each begins where the stronger one ended
         weights = _fit(features[kept], classes[kept], weights, penalty, iterations)
         logits = _logits(features[held_out], weights)
         losses.append(float(functional.cross_entropy(logits, classes[held_out])))
-    best = penalties[int(np.argmin(losses))]
-    weights = _fit(features[:rows], classes, torch.zeros_like(weights), best, iterations)
+        starts.append(weights)
+    best = int(np.argmin(losses))
+    weights = _fit(features[:rows], classes, starts[best], penalties[best], iterations)
     probabilities: npt.NDArray[np.float64] = (
         _logits(features[rows:], weights).double().softmax(-1).numpy()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,6 @@ import torch
 from torchmetrics.functional import (
     mean_absolute_error,
     pearson_corrcoef,
-    spearman_corrcoef,
 )
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
@@ -30,6 +29,7 @@ from biote.datamodules.contact_map import ContactMapDataModule
 from biote.datamodules.residues import ResidueDataModule
 from biote.errors import ConfigError
 from biote.tasks.class_metrics import matthews_corrcoef, present_classes_auroc
+from biote.tasks.correlation import rank_correlation, varies
 from biote.tasks.results import (
     ResultRow,
     prediction_frame,
@@ -192,12 +192,12 @@ def _scores(
         (torch.from_numpy(predicted[:, i].copy()), torch.from_numpy(truth[:, i].copy()))
         for i in range(truth.shape[1])
     ]
-    functions = {
+    functions: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor | float]] = {
         "pcc": pearson_corrcoef,
-        "spearman": spearman_corrcoef,
+        "spearman": rank_correlation,
         "mae": mean_absolute_error,
     }
-    constant = all(float(p.std(correction=0)) < 1e-12 for p, _ in columns)
+    constant = not any(varies(p) for p, _ in columns)
     return {
         # A constant has no correlation with anything.
         name: float("nan")

@@ -168,9 +168,9 @@ def count_leaks(rows: Mapping[Split, Sequence[Row]]) -> LeakReport:
         rows: Rows of every split.
     """
     groups = {split: {row.group for row in rows[split]} for split in SPLITS}
-    labels: dict[str, set[tuple[float, ...]]] = {}
+    labels: dict[str, set[object]] = {}
     for row in rows["train"]:
-        labels.setdefault(row.group, set()).add(row.target)
+        labels.setdefault(row.group, set()).add(row.answer)
     pairs: list[tuple[Split, Split]] = [*pairwise(SPLITS), ("train", "test")]
     return LeakReport(
         repeated={split: len(rows[split]) - len(groups[split]) for split in SPLITS},

@@ -19,7 +19,8 @@ from biote.datamodules.residues import ResidueRow
 from biote.errors import DataError
 from biote.molecules import Molecule, canonical_sequence
 
-_SEPARATED: Final = re.compile(r"[\s,;\[\]]+")
+_SEPARATED: Final = re.compile(r"[\s,;\[\]'\"]+")
+_INDEX: Final = re.compile(r"-?\d+(\.0*)?")
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,15 @@ class Alphabet:
         """Class index of every residue, (R, 1), NaN where it is not labelled.
 
         Args:
-            record: Labels as one text of letters, or a list of indices with -1 for no label.
+            record: Labels as one text of letters, or a list of indices with -1 for no label, which
+                may be written as text: ``[0, 2, 1]`` or ``0 2 1``.
 
         Raises:
             DataError: If their number is not that of the residues, or one is no class.
         """
         written = record.labels
+        if isinstance(written, str) and len(written) != len(record.sequence):
+            written = _listed(written)
         if isinstance(written, str):
             values = [
                 np.nan if letter in self.unlabelled else self.letters.get(letter, -2)
@@ -122,6 +126,17 @@ def value_labels(record: ResidueRecord, *, lowest: float | None = None) -> Label
             mend="correct it or drop the record",
         )
     return values.astype(np.float32)[:, None]
+
+
+def _listed(written: str) -> str | list[str]:
+    """Labels with something between them, as lists are written: numbers as a list, letters joined.
+
+    A text that is as long as the sequence is one of letters, of which a blank may be one.
+    """
+    parts = [part for part in _SEPARATED.split(written) if part]
+    if len(parts) < 2:
+        return written
+    return parts if all(_INDEX.fullmatch(part) for part in parts) else "".join(parts)
 
 
 def _numbers(written: Any, record: ResidueRecord) -> npt.NDArray[np.float64]:

@@ -53,9 +53,9 @@ class ResidueRow(Row):
             )
 
     @property
-    def content(self) -> tuple[object, ...]:
+    def answer(self) -> tuple[object, ...]:
         digest = hashlib.sha256(self.labels.astype("<f4").tobytes()).hexdigest()
-        return *super().content, self.labelled, self.labels.shape, digest
+        return *super().answer, self.labelled, self.labels.shape, digest
 
 
 class _ResidueBatches(Dataset[LabelledBatch]):

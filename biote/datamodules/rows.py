@@ -34,7 +34,12 @@ class Row:
     @property
     def content(self) -> tuple[object, ...]:
         """All that is the same in equal rows, in a form whose ``repr`` says it all."""
-        return self.id, self.parts, self.target
+        return self.id, self.parts, *self.answer
+
+    @property
+    def answer(self) -> tuple[object, ...]:
+        """What is to be predicted, in the same form."""
+        return (self.target,)
 
 
 def rows_fingerprint(rows: Sequence[Row]) -> str:

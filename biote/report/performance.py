@@ -41,7 +41,7 @@ class PerformancePoint:
     """Standard deviation over seeds."""
 
     random_score: float | None
-    """The same of the encoder with random weights."""
+    """The same of the encoder with random weights; null where it has other tasks or seeds."""
 
     categories: int
     """Categories that have a score."""
@@ -55,6 +55,11 @@ class PerformancePoint:
 
     quick: bool
     drop_leaks: bool
+    patience: int | None
+    """Validations without a better score after which training stopped; null where it did not."""
+
+    configs: str
+    """SHA-256 over what further YAMLs said."""
 
     def differing(self, other: PerformancePoint) -> list[str]:
         """In what another point is not of the same thing, so that both have no place in one plot.
@@ -62,7 +67,7 @@ class PerformancePoint:
         Args:
             other: The other point; its seeds may be others.
         """
-        names = ("suite", "tasks", "quick", "drop_leaks")
+        names = ("suite", "tasks", "quick", "drop_leaks", "patience", "configs")
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     @property

@@ -20,7 +20,7 @@ from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
 from biote.modules.schedule import OneCycle
 from biote.pair_batch import PairBatch
-from biote.tasks.contact_metrics import CONTACT_METRICS, ContactMetric
+from biote.tasks.contact_metrics import CONTACT_METRICS, RANGES, ContactMetric
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
 from biote.tasks.pairs import (
     Protein,
@@ -37,6 +37,7 @@ from biote.tasks.running_statistics import join_statistics, statistics_of
 
 _LEVEL: Final = "pair"
 _BOUNDED: Final = ("p_at_l5_medium_long",)
+_BOUNDED_SEPARATION: Final = RANGES["medium_long"][0]
 
 
 class ContactMapTask(EncoderModule):
@@ -207,7 +208,8 @@ class ContactMapTask(EncoderModule):
             scores = residue_scores(protein, pairs, logits.sigmoid())
             if test:
                 self._update("test", scores, pairs, protein)
-                self._update("test_bound", best_scores(protein, pairs), pairs, protein)
+                bounds = best_scores(protein, pairs, min_separation=_BOUNDED_SEPARATION)
+                self._update("test_bound", bounds, pairs, protein)
                 self.tested_rows.update(1)
                 self.tested_tokens.update(protein.n_tokens)
                 self.tested_residues.update(int((protein.tokens >= 0).sum()))

@@ -128,17 +128,21 @@ def residue_scores(protein: Protein, pairs: ResiduePairs, scores: Tensor) -> Ten
     return found * kept
 
 
-def best_scores(protein: Protein, pairs: ResiduePairs) -> Tensor:
+def best_scores(protein: Protein, pairs: ResiduePairs, *, min_separation: int) -> Tensor:
     """Scores of the best ranking that tokens allow: the share of contacts of every token pair.
 
     Args:
         protein: Protein of n tokens.
         pairs: Its labelled pairs of residues.
+        min_separation: Least distance along the sequence of the pairs that are ranked; of nearer
+            ones nothing counts.
 
     Returns:
-        (P,).
+        (P,), 0 for pairs that are not ranked.
     """
     of_pair, kept = _token_pairs(protein, pairs)
+    kept &= pairs.separation >= min_separation
+    of_pair = torch.where(kept, of_pair, -1)
     labelled, inverse = torch.unique(of_pair, return_inverse=True)
     shares = torch.zeros(len(labelled), dtype=torch.float64, device=labelled.device)
     shares.scatter_reduce_(0, inverse, pairs.contacts.double(), "mean", include_self=False)

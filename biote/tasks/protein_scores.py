@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from biote.tasks.bootstrap import draws, interval
+from biote.tasks.correlation import SMALLEST_VARIATION
 
 REPLICATES: Final = 2_000
 """Bootstrap replicates of a confidence interval."""
@@ -28,7 +29,10 @@ IN_UNITS: Final = frozenset({"mae", "protein_macro_mae"})
 """Metrics that have the unit of the targets."""
 
 _Floats = npt.NDArray[np.float64]
-_NOTHING: Final = 1e-12
+_PREDICTION: Final = pl.col("prediction")
+_CONSTANT: Final = (
+    _PREDICTION.max() - _PREDICTION.min() <= SMALLEST_VARIATION * _PREDICTION.abs().max()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +78,7 @@ def protein_scores(frame: pl.DataFrame, *, seed: int = 0) -> dict[str, Estimate]
     sums = by_protein.select("n", "x", "y", "xx", "yy", "xy", "error").to_numpy()  # (P, 7)
     whole = np.ones((1, len(sums)))
     rows, proteins = frame.height, by_protein.height
-    spreads = frame.group_by("fold").agg(pl.col("prediction").std(ddof=0))
-    constant = bool((spreads.get_column("prediction") < _NOTHING).all())
+    constant = bool(frame.group_by("fold").agg(_CONSTANT.alias("constant"))["constant"].all())
 
     def estimate(value: float, replicates: _Floats, count: int = proteins) -> Estimate:
         low, high = interval(replicates)
@@ -169,7 +172,7 @@ def _per_protein(frame: pl.DataFrame) -> pl.DataFrame:
         (
             (pl.col("input").n_unique() >= FEWEST_INPUTS) & (pl.col("target").n_unique() > 1)
         ).cast(pl.Float64).alias("ranked"),
-        pl.when(pl.col("prediction").max() - pl.col("prediction").min() < _NOTHING)
+        pl.when(_CONSTANT)
         .then(0.0)
         .otherwise(spearman)
         .alias("within"),

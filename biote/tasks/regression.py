@@ -26,8 +26,8 @@ from biote.modules.heads.base import Head
 from biote.modules.mup import FineTuningOptimizer
 from biote.modules.pair import NucleicEncoder
 from biote.modules.schedule import OneCycle
+from biote.tasks.correlation import RankCorrelation
 from biote.tasks.fitting import HeadFactory, build_fitting_head, check_head, head_name
-from biote.tasks.rank_correlation import RankCorrelation
 from biote.tasks.results import Score, row_outputs
 
 _LEVEL: Final = "group"

@@ -19,7 +19,8 @@ from torch import Tensor
 from torchmetrics import SumMetric
 
 from biote.residue_batch import ResidueKind
-from biote.tasks.residue_metrics import AllResidues, ResidueScores, names_of, varies
+from biote.tasks.correlation import varies
+from biote.tasks.residue_metrics import AllResidues, ResidueScores, names_of
 
 UPPER_BOUND: Final = "upper_bound_"
 """Before the name of a metric: no predictions that are constant within tokens have a higher one."""

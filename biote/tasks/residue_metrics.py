@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
-from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
+from torchmetrics.functional import pearson_corrcoef
 from torchmetrics.functional.classification import (
     binary_accuracy,
     binary_auroc,
@@ -25,10 +25,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from biote.residue_batch import ResidueKind
 from biote.tasks.class_metrics import MatthewsCorrCoef, matthews_corrcoef
-
-SMALLEST_VARIATION: Final = 1e-9
-"""Predictions that vary by less than this share of their size have no correlation."""
-
+from biote.tasks.correlation import rank_correlation, varies
 
 THRESHOLD: Final = 0.5
 """Above this probability, the answer is yes."""
@@ -244,18 +241,8 @@ def _value_metrics(predictions: Tensor, labels: Tensor) -> dict[str, float]:
         values["mae"] = float((predictions - labels).abs().mean())
     if len(labels) > 1 and varies(predictions) and varies(labels):
         values["pcc"] = float(pearson_corrcoef(predictions, labels))
-        values["spearman"] = float(spearman_corrcoef(predictions, labels))
+        values["spearman"] = rank_correlation(predictions, labels)
     return values
-
-
-def varies(values: Tensor) -> bool:
-    """Whether numbers are not all the same: a constant has no correlation with anything.
-
-    Args:
-        values: Numbers, one or more, (R,).
-    """
-    size = float(values.abs().max())
-    return float(values.max() - values.min()) > SMALLEST_VARIATION * size
 
 
 METRICS: Final[dict[ResidueKind, type[ResidueMetrics]]] = {

@@ -12,6 +12,8 @@ from biote.commands.suites.average import aggregate
 from biote.commands.suites.catalogue import GUE, PROTEINGLUE, Suite
 from biote.commands.suites.summary import (
     TestSummary,
+    cell,
+    long_table,
     summarise_task,
     table,
     unscored_notes,
@@ -24,7 +26,7 @@ POINT = PerformancePoint(
     suite="gue", encoder="e", weights_fingerprint="", parameters=10, tokens=100,
     attention_flops=5.0, score=0.5, score_sd=None, random_score=None,
     categories=1, of_categories=7, tasks=("tf/0",), seeds=(0,),
-    quick=False, drop_leaks=False,
+    quick=False, drop_leaks=False, patience=None, configs="",
 )  # fmt: skip
 
 
@@ -110,6 +112,7 @@ def test_why_there_is_no_mean(tmp_path: Path) -> None:
         (replace(POINT, encoder="f", seeds=(0, 1), score=0.1), []),
         (replace(POINT, tasks=("tf/1",)), ["tasks"]),  # as many categories
         (replace(POINT, drop_leaks=True, quick=True), ["quick", "drop_leaks"]),
+        (replace(POINT, patience=3, configs="other"), ["patience", "configs"]),
     ],
 )
 def test_points_of_other_tasks_or_protocols_share_no_plot(
@@ -118,3 +121,13 @@ def test_points_of_other_tasks_or_protocols_share_no_plot(
     write_point(tmp_path / "point.json", other)
     assert read_point(tmp_path / "point.json") == other
     assert POINT.differing(other) == differing
+
+
+def test_a_seed_without_a_value_leaves_the_mean_undefined(tmp_path: Path) -> None:
+    # The module of the standard library fails on NaN where it computes a deviation.
+    assert cell([math.nan, 0.1]) == "-"
+    rows = summaries(tmp_path, GUE, "tf/0", {"mcc": math.nan}, 0, 1)
+    line = long_table(rows).row(0, named=True)
+    assert math.isnan(line["mean"])
+    assert line["sd"] is None
+    assert line["seeds"] == 2

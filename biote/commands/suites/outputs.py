@@ -11,7 +11,7 @@ from rich.table import Table
 
 from biote.atomic import atomic_path, write_text_atomic
 from biote.commands.suites.average import aggregate
-from biote.commands.suites.data import SuiteSettings
+from biote.commands.suites.data import SuiteSettings, content_digest
 from biote.commands.suites.summary import (
     TestSummary,
     long_table,
@@ -113,6 +113,7 @@ def show_point(
     """
     mean = aggregate(settings.suite, summaries, PRETRAINED)
     control = aggregate(settings.suite, summaries, RANDOM)
+    alike = (control.tasks, control.seeds) == (mean.tasks, mean.seeds)
     point = PerformancePoint(
         suite=settings.suite.name,
         encoder=str(settings.encoder),
@@ -122,13 +123,15 @@ def show_point(
         attention_flops=pretraining_attention(settings.encoder),
         score=mean.mean,
         score_sd=mean.sd,
-        random_score=control.mean,
+        random_score=control.mean if alike else None,
         categories=len(mean.categories),
         of_categories=len({task.category for task in settings.suite.tasks}),
         tasks=mean.tasks,
         seeds=mean.seeds,
         quick=settings.quick,
         drop_leaks=settings.drop_leaks,
+        patience=settings.patience,
+        configs=content_digest(settings.configs),
     )
     write_point(settings.output / POINT_FILE, point)
     others = [read_point(folder / POINT_FILE) for folder in compare]

@@ -185,6 +185,8 @@ def _protocol(settings: SuiteSettings, task: SuiteTask) -> list[str]:
                 "monitor": task.monitor or checkpoint["monitor"],
                 "mode": checkpoint["mode"],
                 "patience": settings.patience,
+                # A score that is not defined yet, of constant predictions, is no end of a run.
+                "check_finite": False,
             },
         }
         options += ["--trainer.callbacks+", json.dumps(stop)]

@@ -124,8 +124,10 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean, and sample standard deviation where there are two or more values.
 
     Args:
-        values: One value a seed.
+        values: One value a seed; of a seed without a value, NaN, which leaves the mean undefined.
     """
+    if any(math.isnan(value) for value in values):
+        return math.nan, None
     return fmean(values), stdev(values) if len(values) > 1 else None
 
 

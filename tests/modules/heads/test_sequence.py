@@ -7,8 +7,9 @@ import torch
 
 from biote.batch import PackedBatch
 from biote.errors import ConfigError
-from biote.modules.heads.base import Head, Level, Pooling, heads_for
+from biote.modules.heads.base import Head, Level, heads_for
 from biote.modules.heads.sequence import MLPHead, SequenceHead
+from biote.modules.pooling import Pooling
 
 MakeBatch = Callable[..., PackedBatch]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from scipy import stats
 
-from biote.tasks.rank_correlation import RankCorrelation
+from biote.tasks.correlation import RankCorrelation, rank_correlation
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])
@@ -35,3 +37,20 @@ def test_constant_values_have_none() -> None:
     single = RankCorrelation()
     single.update(torch.ones(4), torch.arange(4.0))
     assert single.compute().isnan()
+
+
+@pytest.mark.parametrize("levels", [3, 117])
+def test_many_ties_do_not_overflow(levels: int) -> None:
+    # Ranks of 150,000 rows on few levels add up to more than 32 bits hold.
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(0, levels, (150_000,), generator=generator).float()
+    predictions = targets + levels * torch.randn(150_000, generator=generator)
+    expected = stats.spearmanr(predictions, targets).statistic
+    assert rank_correlation(predictions, targets) == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_differs_by_rounding_is_constant() -> None:
+    rounded = torch.full((6,), -9.3) + torch.tensor([0.0, 1, -1, 0, 1, 2]) * 9.5e-7
+    assert len(rounded.unique()) > 2
+    assert math.isnan(rank_correlation(rounded, torch.arange(6.0)))
+    assert math.isnan(rank_correlation(torch.tensor([1.0, math.nan, 2.0]), torch.arange(3.0)))
