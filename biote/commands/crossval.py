@@ -88,6 +88,8 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
     Raises:
         BioteError: If something the user gave cannot be used.
     """
+    from lightning.pytorch.utilities import rank_zero_only
+
     from biote.baselines.trees import require_trees
     from biote.commands.fold_runs import done_folds, fold_run, run_fold
     from biote.commands.joined_folds import join_folds
@@ -129,6 +131,8 @@ def run(arguments: jsonargparse.Namespace, options: Sequence[str]) -> None:
                 except Stopped as stopped:
                     logger.info("%s. The same command goes on.", stopped)
                     return
+    if getattr(rank_zero_only, "rank", 0):  # Lightning has set it
+        return  # of several processes the first joins
     wanted = folds if arguments.join else list(range(count))
     done = {(one.run.fold, one.run.seed): one for one in done_folds(output)}
     missing = [(f, s) for f in wanted for s in seeds if (f, s) not in done]

@@ -23,6 +23,7 @@ from biote.commands.training import compared_rows, launch
 from biote.datamodules.ablation import ABLATIONS, AblationSettings
 from biote.datamodules.base import LabelledDataModule
 from biote.errors import ConfigError, DataError
+from biote.modules.weights import load_encoder_config
 from biote.tasks.results import PREDICTIONS_FILE, RESULTS_FILE
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ def run_fold(
     requested = RequestedRun(own)
     # The default says nothing of k-mers.
     baseline = tree_kmers if trees and tree_kmers != LONGEST_OF_PROTEIN else trees
-    text = f"# trees: {baseline}\n{requested.training_config}"
+    weights = " ".join(_starting_weights(requested.training_config))
+    text = f"# trees: {baseline}; starts from: {weights}\n{requested.training_config}"
     anew = _check_request(run, text, overwrite=overwrite)
     if (run.folder / DONE_FILE).is_file():
         logger.info("%s: done.", run.folder)
@@ -109,14 +111,15 @@ def run_fold(
     start = [f"--overwrite={str(anew).lower()}", f"--ckpt_path={AUTO}"]
     launch("fit", [*own, *start])
     tested = launch("test", own)
-    if not tested.trainer.is_global_zero:
-        return True
-    rows = compared_rows(tested)
-    if trees:
-        assert isinstance(tested.datamodule, LabelledDataModule)
-        tree_rows(tested.datamodule, rows[0], run.folder, protein_k_max=tree_kmers)
-    _test_ablations(tested)
-    _finish(run, tested, _protocol(requested.training_config, trees=baseline))
+    alone = tested.trainer.is_global_zero
+    if alone:
+        rows = compared_rows(tested)
+        if trees:
+            assert isinstance(tested.datamodule, LabelledDataModule)
+            tree_rows(tested.datamodule, rows[0], run.folder, protein_k_max=tree_kmers)
+    _test_ablations(tested)  # of several processes each has its share of the rows
+    if alone:
+        _finish(run, tested, _protocol(text, trees=baseline))
     return True
 
 
@@ -192,7 +195,7 @@ def _check_request(run: FoldRun, text: str, *, overwrite: bool) -> bool:
     started = (run.folder / CHECKPOINTS).exists() or (run.folder / RESULTS_FILE).exists()
     if started and not overwrite:
         raise ConfigError(
-            f"{run.folder} was run with another configuration",
+            f"{run.folder} was run with another configuration or other weights",
             where="--output",
             mend="name another folder, or replace what is there with --overwrite",
         )
@@ -222,9 +225,18 @@ def _without_paths(text: str) -> str:
     return comment + yaml.safe_dump(shared_settings(text))
 
 
-def _protocol(training_config: str, *, trees: int) -> str:
+def _starting_weights(training_config: str) -> list[str]:
+    """Fingerprints of the encoders a fold starts from: a folder may come to hold another one."""
+    model = yaml.safe_load(training_config)["model"]["init_args"]
+    folders = [
+        half.get("encoder_checkpoint") for half in (model, model.get("nucleic_encoder") or {})
+    ]
+    return [load_encoder_config(Path(folder)).weights_fingerprint for folder in folders if folder]
+
+
+def _protocol(text: str, *, trees: int) -> str:
     """SHA-256 over what folds and seeds of one cross-validation have in common."""
-    content = shared_settings(training_config) | {"trees": trees}
+    content = shared_settings(text) | {"trees": trees, "starts from": _starting_weights(text)}
     content.pop("seed_everything")
     data, model = content["data"]["init_args"], content["model"]["init_args"]
     for name in ("fold", "seed", "fold_file", "root", "num_workers"):

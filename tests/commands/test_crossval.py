@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -113,6 +115,43 @@ def test_the_control_and_rows_held_in_training_have_their_place(
     assert {"pre-trained encoder", "random encoder"} <= set(scored["model"])
 
 
+def test_two_processes_run_the_folds_together(
+    whole: Path, data: Path, tmp_path: Path, run_two: Callable[..., Any]
+) -> None:
+    shutil.copy(whole / "folds.parquet", tmp_path / "folds.parquet")
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--baselines", "false"]
+    run_two(["-m", "biote", *options(data, tmp_path), *two])
+    columns = ["split", "fold", "row_id", "prediction"]
+    one, both = (
+        pl.read_parquet(folder / "predictions.parquet")
+        .filter(pl.col("model") == "random encoder")
+        .select(columns)
+        .sort(columns[:3])
+        for folder in (whole, tmp_path)
+    )
+    assert one.select(columns[:3]).equals(both.select(columns[:3]))
+    np.testing.assert_allclose(both["prediction"], one["prediction"], atol=1e-3)
+
+
+def test_folds_from_other_weights_in_the_same_folder_are_refused(
+    whole: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = tmp_path / "encoder"
+    shutil.copytree(whole / "fold-0" / "encoder", encoder)
+    arguments = [
+        *options(data, tmp_path), "--baselines", "false", "--folds", "0",
+        "--model.encoder", "null", "--model.encoder_checkpoint", str(encoder),
+    ]  # fmt: skip
+    arguments[arguments.index("--data.tokenizer") + 1] = "null"
+    assert main(arguments) == 0
+    assert main(arguments) == 0  # done
+    shutil.rmtree(encoder)
+    shutil.copytree(whole / "fold-1" / "encoder", encoder)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "was run with another configuration or other weights" in capsys.readouterr().err
+
+
 def test_ablations_change_the_predictions_of_the_same_rows(whole: Path) -> None:
     joined = pl.read_parquet(whole / "predictions.parquet")
     own = joined.filter(pl.col("model") == "random encoder")
@@ -155,7 +194,7 @@ def test_a_fold_of_another_configuration_is_not_mixed_in(
 ) -> None:
     assert main([*options(data, whole), "--model.optimizer.lr_head", "0.5"]) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "fold-0 was run with another configuration; name another folder" in message
+    assert "fold-0 was run with another configuration or other weights; name another" in message
     # Nor if it was run elsewhere and moved here.
     done = whole / "fold-1" / "crossval.json"
     text = done.read_text()
