@@ -102,14 +102,65 @@ _TAPE_CHECKSUMS: Final = {
     "proteinnet": None,  # the source gives none and nobody has published one of this file
 }
 _TAPE_LICENCE: Final = "as each source set; TAPE asks to cite all that are used"
-# All profiles of JASPAR 2024 with the UniProt accession and the sequence of each protein.
+# Of every taxon the UniProt accession and sequence of each protein of a profile, and the
+# DNA-binding domains in it: name, bytes, SHA-256.
 _JASPAR_PROTEINS: Final = (
-    ("vertebrates", 515614, "f3e274caa178cee7f7f7e252bbcdb3399838d1412db065ec885c05cbb7351cee"),
-    ("plants", 314256, "7f320c12abee242fdfc92101bdd7ff122210839e4a7490adb35f1aa40605d929"),
-    ("insects", 184639, "82d815c587bb054de6423ff649cb9b83ca1f0281138dd8d6d0a046dc220f37ff"),
-    ("fungi", 125924, "c51546fefc8e796baad7baf0795c5646832ce0e349557ecee75d9d941128d38d"),
-    ("nematodes", 52082, "4fd819180dcaccfa304a0bc9be070de05afc1482cf6e9f49bbad1e404116df82"),
-    ("urochordates", 38703, "8ef22e4b2f771050724b46f6bb468afbe74a0cd13d8e62848339baeabc4f632c"),
+    (
+        "vertebrates.uniprot.json",
+        515614,
+        "f3e274caa178cee7f7f7e252bbcdb3399838d1412db065ec885c05cbb7351cee",
+    ),
+    (
+        "plants.uniprot.json",
+        314256,
+        "7f320c12abee242fdfc92101bdd7ff122210839e4a7490adb35f1aa40605d929",
+    ),
+    (
+        "insects.uniprot.json",
+        184639,
+        "82d815c587bb054de6423ff649cb9b83ca1f0281138dd8d6d0a046dc220f37ff",
+    ),
+    (
+        "fungi.uniprot.json",
+        125924,
+        "c51546fefc8e796baad7baf0795c5646832ce0e349557ecee75d9d941128d38d",
+    ),
+    (
+        "nematodes.uniprot.json",
+        52082,
+        "4fd819180dcaccfa304a0bc9be070de05afc1482cf6e9f49bbad1e404116df82",
+    ),
+    (
+        "urochordates.uniprot.json",
+        38703,
+        "8ef22e4b2f771050724b46f6bb468afbe74a0cd13d8e62848339baeabc4f632c",
+    ),
+    (
+        "vertebrates.pfam.json",
+        366267,
+        "ab6c741c95172995e5499fe0a0ff84c169b59cdb6a46611bf28757c20ffed5df",
+    ),
+    (
+        "plants.pfam.json",
+        159712,
+        "34139839e3262bc393c066eaed2ea75e8470d81d6812f6d3c1d5e2dc3a8a349e",
+    ),
+    (
+        "insects.pfam.json",
+        87051,
+        "ed59e996a03b9c8ecefc336bfbb5502ddc178aa0bc7652a06054b1bf3d1e2ec2",
+    ),
+    ("fungi.pfam.json", 44805, "1ecf411b1562a368a2831dfb60caf923c5883c5716dc7b4b6ae88b115851cd43"),
+    (
+        "nematodes.pfam.json",
+        29786,
+        "eb1141f5061b1c262b2a0302af2c5cb91dbcf793e59c10cb446e63867328b661",
+    ),
+    (
+        "urochordates.pfam.json",
+        15412,
+        "c9ebe66f4e47164dcc9dd42956d3fa38a6e5bf6ecded6633f1f6d5eab3940404",
+    ),
 )
 
 
@@ -211,16 +262,16 @@ _ALL: Final = (
     Dataset(
         name="jaspar-proteins",
         folder="jaspar",
-        what="UniProt accession and sequence of the proteins of JASPAR 2024 profiles, by taxon",
+        what="UniProt accession, sequence and domains of the proteins of JASPAR 2024, by taxon",
         format="JSON",
-        size="1.2 MB",
+        size="1.9 MB",
         licence="MIT",
         address="https://raw.githubusercontent.com/wassermanlab/JASPAR-inference-tool/"
         "622dca48b0e93d342888704dd6176ee912d94074/files/",
         contents=FixedFiles(
             files=tuple(
-                RemoteFile(path=f"{taxon}.uniprot.json", bytes=size, checksum=f"sha256:{digest}")
-                for taxon, size, digest in _JASPAR_PROTEINS
+                RemoteFile(path=name, bytes=size, checksum=f"sha256:{digest}")
+                for name, size, digest in _JASPAR_PROTEINS
             )
         ),
     ),

@@ -3,16 +3,20 @@
 Files, one set a taxon, each plain or with ``.gz``: ``<taxon>.jaspar`` (profiles, see
 `biote.datamodules.jaspar.profiles`), ``<taxon>.uniprot.json`` (``{accession: [[matrix id, ...],
 sequence]}``), ``<taxon>.pfam.json`` (``{accession: [[domain, aligned, start, end, E-value],
-...]}``) and ``<taxon>.profiles.json`` (``{matrix id: name}``).
+...]}``) and ``<taxon>.profiles.json`` (``{matrix id: name}``). In the place of the first and the
+last of them, JASPAR's release has the profiles of all taxa in one file,
+``JASPAR2024_CORE_redundant_pfms_jaspar.txt``. ``biote download jaspar jaspar-proteins`` fetches
+that one and those of the proteins.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +24,11 @@ from biote.datamodules.jaspar.profiles import Profile, parse_profiles
 from biote.errors import DataError
 from biote.molecules import Molecule, canonical_sequence
 
+logger = logging.getLogger(__name__)
+
 _PROFILES: Final = ".jaspar"
+_PROTEINS: Final = ".uniprot.json"
+_RELEASE: Final = "JASPAR*_pfms_jaspar.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,35 +68,37 @@ def read_database(folder: Path) -> Database:
     Raises:
         DataError: If there are none, one is missing or unreadable, or two disagree.
     """
-    found = {_stem(path) for path in folder.glob(f"*{_PROFILES}*")}
-    stems = sorted(stem for stem in found if stem is not None)
-    if not stems:
-        raise DataError(
-            f"no <taxon>{_PROFILES} file in {folder}",
-            where="data.root",
-            mend="give the folder that holds jaspar/, or that folder itself",
-        )
     profiles: dict[str, Profile] = {}
-    proteins: dict[str, Protein] = {}
+    stems = _stems(folder, _PROFILES)
     for stem in stems:
         path = _found(folder, f"{stem}{_PROFILES}")
-        of_taxon = parse_profiles(_text(path), source=str(path))
-        for profile in of_taxon:
-            if profiles.setdefault(profile.id, profile) is not profile:
-                raise DataError(f"profile {profile.id} stands there twice", where=str(path))
+        of_taxon = _read_profiles(path, into=profiles)
         _check_names(folder, stem, of_taxon)
-        path = _found(folder, f"{stem}.uniprot.json")
+    whole = None if stems else _release(folder)
+    if whole is not None:
+        _read_profiles(whole, into=profiles)
+        stems = _stems(folder, _PROTEINS)
+    proteins: dict[str, Protein] = {}
+    lost: set[str] = set()
+    for stem in stems:
+        path = _found(folder, f"{stem}{_PROTEINS}")
         entries = _json(path)
         domains = _json(_found(folder, f"{stem}.pfam.json"))
         for accession, entry in entries.items():
             protein = _protein(accession, entry, domains.get(accession, []), where=str(path))
-            for matrix in protein.profiles:
-                if matrix not in profiles:
-                    raise DataError(
-                        f"{accession} is linked to {matrix}, which is no profile", where=str(path)
-                    )
+            unknown = [matrix for matrix in protein.profiles if matrix not in profiles]
+            if unknown and whole is None:
+                raise DataError(
+                    f"{accession} is linked to {unknown[0]}, which is no profile", where=str(path)
+                )
+            if unknown:  # the release of another year, or profiles outside of its core
+                lost.update(unknown)
+                known = tuple(matrix for matrix in protein.profiles if matrix in profiles)
+                protein = replace(protein, profiles=known)
             earlier = proteins.get(accession)
             proteins[accession] = protein if earlier is None else _joined(earlier, protein, path)
+    if lost:
+        logger.warning("%s: %d profiles of proteins are not in it.", whole, len(lost))
     return Database(profiles, proteins)
 
 
@@ -102,9 +112,37 @@ def jaspar_folder(root: Path) -> Path:
     return inside if inside.is_dir() else root
 
 
-def _stem(path: Path) -> str | None:
-    name = path.name.removesuffix(".gz")
-    return name.removesuffix(_PROFILES) if name.endswith(_PROFILES) else None
+def _stems(folder: Path, ending: str) -> list[str]:
+    """Taxa that have a file of some ending, plain or compressed."""
+    names = {path.name.removesuffix(".gz") for path in folder.glob(f"*{ending}*")}
+    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
+
+
+def _release(folder: Path) -> Path:
+    """The one file with the profiles of all taxa."""
+    found = sorted(path for ending in ("", ".gz") for path in folder.glob(f"{_RELEASE}{ending}"))
+    if not found:
+        raise DataError(
+            f"no <taxon>{_PROFILES} file and no {_RELEASE} in {folder}",
+            where="data.root",
+            mend="give the folder that holds jaspar/, or fetch it: biote download jaspar "
+            "jaspar-proteins --output DIR",
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(
+            f"profiles of several releases: {names}", where=str(folder), mend="keep one"
+        )
+    return found[0]
+
+
+def _read_profiles(path: Path, *, into: dict[str, Profile]) -> list[Profile]:
+    """Read a file of profiles and add them to others."""
+    profiles = parse_profiles(_text(path), source=str(path))
+    for profile in profiles:
+        if into.setdefault(profile.id, profile) is not profile:
+            raise DataError(f"profile {profile.id} stands there twice", where=str(path))
+    return profiles
 
 
 def _found(folder: Path, name: str) -> Path:

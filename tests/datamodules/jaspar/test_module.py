@@ -248,6 +248,34 @@ def test_settings_that_cannot_work_are_refused(
         module(folder, **options)
 
 
+def test_a_release_is_read_as_the_files_of_taxa_are(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What ``biote download jaspar jaspar-proteins`` fetches."""
+    root = folder / "jaspar"
+    by_taxon = read_database(root)
+    texts = [path.read_text() for path in sorted(root.glob("*.jaspar"))]
+    for path in (*root.glob("*.jaspar"), *root.glob("*.profiles.json")):
+        path.unlink()
+    release = root / "JASPAR2024_CORE_redundant_pfms_jaspar.txt"
+    release.write_text("".join(texts))
+    whole = read_database(root)
+    assert whole.proteins == by_taxon.proteins
+    assert whole.profiles.keys() == by_taxon.profiles.keys()
+    chosen = [(f.protein, f.profile.id) for f in select_factors(whole).kept]
+    assert chosen == [(f.protein, f.profile.id) for f in select_factors(by_taxon).kept]
+    assert not caplog.records
+    # A profile that the release does not hold is passed over, and said.
+    release.write_text(texts[0])
+    with caplog.at_level("WARNING"):
+        part = read_database(root)
+    assert "1 profiles of proteins are not in it" in caplog.text
+    assert part.proteins["P3"].profiles == ()
+    (root / "JASPAR2026_CORE_redundant_pfms_jaspar.txt").write_text(texts[0])
+    with pytest.raises(DataError, match="profiles of several releases"):
+        read_database(root)
+
+
 def test_faulty_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no <taxon>\.jaspar file"):
         read_database(tmp_path)
