@@ -185,18 +185,17 @@ label() { # label NAME OPTION...
   biote test --config "runs/$name/config.yaml"
 }
 
-residues() { # the same proteins read as characters and as pieces, both scored on residues
+residues() { # residues that bind DNA; states of residues, read as characters and as pieces
+  once runs/dna_binding/results.parquet label dna_binding --config benchmark/dna_binding.yaml \
+    --config trainer/quick.yaml --data.root "$data" --data.context 512 $mixed
   local encoder
   for encoder in protein bpe; do
-    once "runs/dna_binding_$encoder/results.parquet" label "dna_binding_$encoder" \
-      --config benchmark/dna_binding.yaml --config trainer/quick.yaml --data.root "$data" \
-      --data.context 512 --model.encoder_checkpoint "encoders/$encoder/encoder"
     once "runs/ss8_$encoder/results.parquet" label "ss8_$encoder" \
       --config benchmark/residue_table.yaml \
       --data.root "$data/residue_labels/ss8_peft_sanity_dataset.parquet" \
       --data.sequence Sequence --data.label Secondary_structure \
       --data.classes '[G, H, I, B, E, S, T, "~"]' --data.fold_file folds/ss8.parquet \
-      --data.context 512 --trainer.max_epochs 8 \
+      --data.context 512 --data.max_residues 510 --trainer.max_epochs 4 \
       --model.encoder_checkpoint "encoders/$encoder/encoder"
   done
 }
@@ -234,7 +233,8 @@ tables() { # the tables of docs/benchmarks.md, as tables.md
         --metrics cosine_true cosine_other auroc auroc_within_genome_length_matched \
         recall_at_1_gene_to_protein recall_at_10_gene_to_protein recall_at_100_gene_to_protein
     done
-    show runs/dna_binding_protein runs/dna_binding_bpe runs/ss8_protein runs/ss8_bpe
+    show runs/dna_binding
+    show characters=runs/ss8_protein pieces=runs/ss8_bpe
     show runs/maps
   } > tables.md
 }

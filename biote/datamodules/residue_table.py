@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from biote.alignment import Labels
@@ -20,6 +22,8 @@ from biote.paths import existing_file
 from biote.residue_batch import ResidueKind
 from biote.splits.homology import SIMILAR_ABOVE
 from biote.splits.rules import Rule
+
+logger = logging.getLogger(__name__)
 
 
 class ResidueTableDataModule(ResidueDataModule):
@@ -46,6 +50,8 @@ class ResidueTableDataModule(ResidueDataModule):
             proteins; ``paper`` holds proteins similar to another one in training.
         threshold: BLOSUM62 score per residue above which proteins are similar.
         validation: ``next`` validates on the fold after the test fold; ``none`` trains on it.
+        max_residues: Longer proteins are left out and counted: without trimmed ends, encoders of
+            different tokenizers are scored on the same residues.
         context: Most tokens of a row; longer proteins are trimmed at their end and counted.
         seed: Chooses the order of training rows.
         num_workers: Processes that build batches.
@@ -72,6 +78,7 @@ class ResidueTableDataModule(ResidueDataModule):
         rule: Rule = "protein",
         threshold: float = SIMILAR_ABOVE,
         validation: ValidationFold = "next",
+        max_residues: int | None = None,
         context: int = 2048,
         seed: int = 0,
         num_workers: int = 0,
@@ -105,6 +112,7 @@ class ResidueTableDataModule(ResidueDataModule):
         self._rule: Rule = rule
         self._threshold = threshold
         self._validation: ValidationFold = validation
+        self._max_residues = max_residues
 
     @property
     def fold(self) -> int:
@@ -121,6 +129,8 @@ class ResidueTableDataModule(ResidueDataModule):
                 raise DataError("its id occurs twice", where=record.where)
             seen.add(record.id)
             rows.append(residue_row(record, self._labels(record)))
+        if self._max_residues is not None:
+            rows = self._without_long(rows, self._max_residues)
         return fold_splits(
             rows,
             benchmark=self.benchmark,
@@ -133,6 +143,17 @@ class ResidueTableDataModule(ResidueDataModule):
             validation=self._validation,
             path=self._fold_file,
         )
+
+    def _without_long(self, rows: Sequence[Row], most: int) -> list[Row]:
+        kept = [row for row in rows if len(row.parts[0][0]) <= most]
+        logger.info(
+            "%s: %d of %d proteins have more than %d residues and are left out.",
+            self.benchmark,
+            len(rows) - len(kept),
+            len(rows),
+            most,
+        )
+        return kept
 
     def _labels(self, record: ResidueRecord) -> Labels:
         return self._alphabet.labels(record) if self._alphabet else value_labels(record)

@@ -170,22 +170,56 @@ def cluster_sequences(
     Raises:
         DataError: If a sequence is empty or no protein.
     """
+    links = links_of(
+        sequences, range(len(sequences)), threshold, workers=workers, progress=progress
+    )
+    return linked(len(sequences), links)
+
+
+def links_of(
+    sequences: Sequence[str],
+    chosen: Sequence[int],
+    threshold: float = SIMILAR_ABOVE,
+    *,
+    workers: int | None = None,
+    progress: OnPairs | None = None,
+) -> list[tuple[int, int]]:
+    """Find every protein that scores above a threshold with one of some proteins.
+
+    Pairs whose lengths and compositions rule that out are not aligned.
+
+    Args:
+        sequences: N proteins.
+        chosen: Positions of those whose links are wanted, each once.
+        threshold: Score above which two proteins are linked.
+        workers: Threads; None for one a core.
+        progress: Is told pairs done and pairs in all, from the calling thread.
+
+    Returns:
+        Positions of two linked proteins, the first a chosen one; each pair once, in no order.
+
+    Raises:
+        DataError: If a sequence is empty or no protein.
+    """
     letters = scored_letters(sequences)
     bounds = _Bounds(letters)
+    turn = np.full(len(letters), len(chosen), np.int64)  # a pair of two chosen ones has one turn
+    turn[list(chosen)] = np.arange(len(chosen))
     links: list[tuple[int, int]] = []
 
     def row(i: int) -> int:
         against = _Query(letters[i])
-        candidates = np.nonzero(bounds.of(letters[i])[i + 1 :] > threshold)[0] + i + 1
-        for j in candidates.tolist():
+        later = turn > turn[i]
+        for j in np.flatnonzero(later & (bounds.of(letters[i]) > threshold)).tolist():
             longer = max(len(letters[i]), len(letters[j]))
             if against.score(letters[j]) / longer > threshold:
                 links.append((i, j))
-        return len(letters) - i - 1
+        return int(later.sum())
 
-    pairs = len(letters) * (len(letters) - 1) // 2
-    _run(row, range(len(letters)), pairs=pairs, workers=workers, progress=progress)
-    return linked(len(letters), links)
+    others = len(letters) - len(chosen)
+    pairs = len(chosen) * (len(chosen) - 1) // 2 + len(chosen) * others
+    _run(row, chosen, pairs=pairs, workers=workers, progress=progress)
+    return links
 
 
 def has_neighbour(scores: Floats, threshold: float = SIMILAR_ABOVE) -> npt.NDArray[np.bool_]:
@@ -295,7 +329,7 @@ def scored_letters(sequences: Sequence[str]) -> list[str]:
 
 def _run(
     row: Callable[[int], int],
-    rows: range,
+    rows: Sequence[int],
     *,
     pairs: int,
     workers: int | None,
@@ -312,7 +346,7 @@ def _run(
 
 
 def _until_failure(
-    pool: ThreadPoolExecutor, row: Callable[[int], int], rows: range
+    pool: ThreadPoolExecutor, row: Callable[[int], int], rows: Sequence[int]
 ) -> Iterator[int]:
     try:
         yield from pool.map(row, rows)

@@ -172,6 +172,24 @@ def table(folder: Path, text: str, **options: Any) -> ResidueTableDataModule:
     return ResidueTableDataModule(path, "character", **(arguments | options))
 
 
+def test_longer_proteins_are_left_out_where_it_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lengths = [3, 9, 4, 5, 12, 6]
+    path = tmp_path / "lengths.csv"
+    lines = [f"{'ACDEFG'[i]}{'K' * (n - 1)},{'H' * n}" for i, n in enumerate(lengths)]
+    path.write_text("\n".join(["sequence,state", *lines]) + "\n")
+    data = ResidueTableDataModule(
+        path, "character", sequence="sequence", label="state", kind="classes", classes=["H", "E"],
+        batch_size=2, fold=0, folds=2, fold_file=tmp_path / "f.parquet", max_residues=6,
+        validation="none",
+    )  # fmt: skip
+    with caplog.at_level("INFO"):
+        rows = [*data.rows("train"), *data.rows("test")]
+    assert sorted(len(row.parts[0][0]) for row in rows) == [3, 4, 5, 6]
+    assert "2 of 6 proteins have more than 6 residues and are left out" in caplog.text
+
+
 def three_lines(folder: Path, text: str) -> DnaBindingDataModule:
     for name in ("DNA_Train_573.fa", "DNA_Test_129.fa"):
         (folder / name).write_text(text)

@@ -20,6 +20,7 @@ from biote.splits.homology import (
     has_neighbour,
     identity,
     linked,
+    links_of,
 )
 
 proteins = st.text(STANDARD_RESIDUES + "XUO", min_size=1, max_size=40)
@@ -116,6 +117,26 @@ def test_clusters_are_the_same_with_and_without_the_matrix(
             assert scores[i, j] <= threshold or labels[i] == labels[j]
     alone = [labels.count(label) == 1 for label in labels]
     assert [not neighbour for neighbour in has_neighbour(scores, threshold)] == alone
+
+
+@given(st.lists(proteins, min_size=2, max_size=8), st.floats(-1.0, 4.0), st.data())
+@settings(max_examples=30)
+def test_links_of_some_are_those_of_all_pairs(
+    sequences: list[str], threshold: float, data: st.DataObject
+) -> None:
+    places = st.integers(0, len(sequences) - 1)
+    chosen = data.draw(st.lists(places, min_size=1, unique=True))
+    scores = all_scores(sequences)
+    wanted = {
+        frozenset((i, j))
+        for i in chosen
+        for j in range(len(sequences))
+        if i != j and scores[i, j] > threshold
+    }
+    found = links_of(sequences, chosen, threshold)
+    assert all(first in chosen for first, _ in found)
+    assert len(found) == len(wanted)
+    assert {frozenset(pair) for pair in found} == wanted
 
 
 def test_families_are_clusters() -> None:

@@ -25,7 +25,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from biote.contrastive_batch import ContrastiveBatch, Negatives, Side
 from biote.datamodules.clip.negatives import draw_others
 from biote.datamodules.clip.sequences import PairSequences
-from biote.datamodules.clip.splitting import PairSplit, SplitPairs, pair_groups, split_pairs
+from biote.datamodules.clip.splitting import (
+    PairSplit,
+    SplitPairs,
+    WholeClusters,
+    pair_groups,
+    split_pairs,
+)
 from biote.datamodules.clip.table import PairColumns, read_columns
 from biote.datamodules.resume import refuse_other_settings
 from biote.datamodules.sampler import key, permute
@@ -183,10 +189,15 @@ class ClipDataModule(LightningDataModule):
     @cached_property
     def sides(self) -> SplitPairs:
         """Which pairs are trained on, and the groups that stay on one side."""
-        by = {"cluster": f" above {self._similar_above}", "column": f" {self._group_column}"}
+        by = {
+            "cluster": f" above {self._similar_above}, training proteins aligned with all",
+            "column": f" {self._group_column}",
+        }
+        clustered = self._split == "cluster"
         sides = split_pairs(
             self.columns,
             lambda: pair_groups(self.columns, self._split, similar_above=self._similar_above),
+            WholeClusters(self.columns, self._similar_above) if clustered else None,
             rule=f"{self._split}{by.get(self._split, '')}, {self._train_fraction} to train",
             train_fraction=self._train_fraction,
             seed=self._split_seed,

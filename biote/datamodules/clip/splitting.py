@@ -20,7 +20,7 @@ from biote.contrastive_batch import Side
 from biote.datamodules.clip.table import PairColumns, join_equal, read_sequences
 from biote.errors import ConfigError, DataError
 from biote.splits import FoldAssignment, load_folds
-from biote.splits.homology import linked
+from biote.splits.homology import linked, links_of
 from biote.splits.kmer_links import similar_pairs
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,9 @@ def pair_groups(columns: PairColumns, split: PairSplit, *, similar_above: float)
 
     Whatever the split, pairs with the same gene letters or the same protein are in one group.
     ``cluster`` also joins pairs whose proteins score above the threshold (single linkage over
-    those with enough k-mers in common), and pairs whose genes overlap by half of the shorter one
-    on the same strand of a record. ``column`` joins pairs of the same label.
+    those with enough k-mers in common; `WholeClusters` finds the others), and pairs whose genes
+    overlap by half of the shorter one on the same strand of a record. ``column`` joins pairs of
+    the same label.
 
     Args:
         columns: The pairs.
@@ -89,13 +90,72 @@ def _clusters(columns: PairColumns, similar_above: float) -> list[int]:
             mend="cluster them elsewhere, add the clusters as a column, and set data.split: column "
             "and data.group_column",
         )
-    letters = [text for _, _, text in read_sequences(columns, Side.PROTEIN, start=0, stop=number)]
+    letters = _proteins(columns)
 
     def told(done: int, total: int) -> None:
         if done % _LOGGED_EVERY == 0:
             logger.info("Clustering: %d of %d proteins compared.", done, total)
 
     return linked(number, similar_pairs(letters, similar_above, progress=told))
+
+
+class WholeClusters:
+    """Joins clusters that few common k-mers have parted, as far as a split depends on them.
+
+    Aligning all pairs of proteins would take hours; aligning those that are trained on with all
+    others takes minutes, and finds every protein above the threshold that would be tested.
+
+    Args:
+        columns: The pairs.
+        similar_above: Score per residue above which proteins are similar.
+    """
+
+    def __init__(self, columns: PairColumns, similar_above: float) -> None:
+        self._columns = columns
+        self._similar_above = similar_above
+        self._compared: set[int] = set()
+
+    def __call__(self, groups: list[str], trained: list[bool]) -> list[str]:
+        """Join the groups of similar proteins that training pairs have elsewhere.
+
+        Args:
+            groups: Group of every pair, N of them.
+            trained: Whether each pair is to be trained on.
+
+        Returns:
+            Group of every pair.
+        """
+        of_pair = self._columns.proteins
+        chosen = np.unique(of_pair[np.array(trained)])
+        new = [protein for protein in chosen.tolist() if protein not in self._compared]
+        if not new:
+            return groups
+        self._compared.update(new)
+        sequences = _proteins(self._columns)
+        logger.info(
+            "Clustering: %d proteins to train on are aligned with all %d.", len(new), len(sequences)
+        )
+        tenth = 0
+
+        def told(done: int, total: int) -> None:
+            nonlocal tenth
+            if 10 * done // total > tenth:
+                tenth = 10 * done // total
+                logger.info("Clustering: %d %% of these pairs aligned.", 10 * tenth)
+
+        links = links_of(sequences, new, self._similar_above, progress=told)
+        # As many labels as pairs: linked proteins share one, and so do the pairs of a group.
+        clusters = linked(len(sequences), links)
+        joined = join_equal(groups, [clusters[protein] for protein in of_pair.tolist()])
+        parted = len(set(groups)) - len(set(joined))
+        logger.info("Clustering: %d groups joined to others.", parted)
+        return [self._columns.ids[i] for i in _first_members(joined)] if parted else groups
+
+
+def _proteins(columns: PairColumns) -> list[str]:
+    """Every distinct protein."""
+    number = len(columns.rows[Side.PROTEIN])
+    return [text for _, _, text in read_sequences(columns, Side.PROTEIN, start=0, stop=number)]
 
 
 def _loci(columns: PairColumns) -> list[int]:
@@ -133,6 +193,7 @@ class SplitPairs:
 def split_pairs(
     columns: PairColumns,
     make_groups: Callable[[], list[str]],
+    complete: Callable[[list[str], list[bool]], list[str]] | None = None,
     *,
     rule: str,
     train_fraction: float,
@@ -146,6 +207,8 @@ def split_pairs(
         columns: The pairs.
         make_groups: Makes the group of every pair; asked only where there is no file, for it can
             take minutes.
+        complete: Joins groups that a choice of training pairs would part wrongly; asked until it
+            finds none.
         rule: How they are grouped, with all that decides it.
         train_fraction: Share of the pairs to train on.
         seed: Chooses the groups.
@@ -181,6 +244,9 @@ def split_pairs(
     else:
         groups = make_groups()
         sides = choose_groups(groups, train_fraction, seed=seed)
+        while complete is not None and (joined := complete(groups, sides)) != groups:
+            groups = joined
+            sides = choose_groups(groups, train_fraction, seed=seed)
         assignment = FoldAssignment(
             benchmark=benchmark,
             rule=rule,

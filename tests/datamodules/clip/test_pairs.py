@@ -18,6 +18,7 @@ from biote.datamodules.clip.sequences import composition_features
 from biote.datamodules.clip.splitting import choose_groups, pair_groups
 from biote.datamodules.clip.table import read_columns, read_sequences
 from biote.errors import ConfigError, DataError
+from biote.splits.homology import all_scores
 
 Write = Callable[..., Path]
 
@@ -185,6 +186,30 @@ def test_clusters_join_similar_proteins_and_overlapping_genes(write: Write) -> N
         write(pairs, start=starts, end=[s + 90 for s in starts], strand=[1, -1, 1, 1, 1, 1])
     )
     assert pair_groups(other_strand, "cluster", similar_above=1.5)[1] == "p1"
+
+
+def test_similar_proteins_without_common_kmers_are_on_one_side(write: Write) -> None:
+    # Two in three residues are the same, every third one is similar: no four in a row are equal.
+    like = dict(zip("ADEFGHIKLMNPQRSTVWY", "SEDYANVRMIDSENTSIYF", strict=True))
+    rng = np.random.default_rng(0)
+    pairs, partners = random_pairs(20), []
+    for i in range(0, 20, 2):
+        first = "".join(rng.choice(list(like), 60))
+        second = "".join(like[c] if at % 3 == 2 else c for at, c in enumerate(first))
+        pairs[i], pairs[i + 1] = (pairs[i][0], first), (pairs[i + 1][0], second)
+        partners.append((first, second))
+    assert all(score > 1.5 for score in (all_scores(list(two))[0, 1] for two in partners))
+    path = write(pairs)
+    assert len(set(pair_groups(read_columns(path), "cluster", similar_above=1.5))) == 20
+    for seed in range(4):
+        data = module(
+            path, split="cluster", train_fraction=0.4, split_seed=seed,
+            split_file=path.parent / f"{seed}.parquet",
+        )  # fmt: skip
+        side = {pair: bool(t) for pair, t in zip(data.columns.ids, data.trained, strict=True)}
+        assert 0 < sum(side.values()) <= 8
+        for i in range(0, 20, 2):
+            assert side[f"p{i}"] == side[f"p{i + 1}"]
 
 
 def test_a_column_decides_where_it_is_asked_to(write: Write) -> None:
