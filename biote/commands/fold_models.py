@@ -53,10 +53,12 @@ def find_fold_models(crossval: Path, folds: str, *, control: bool) -> list[FoldM
         control: Whether encoders with random weights are wanted beside the others.
 
     Raises:
-        ConfigError: If a fold that is asked for is not done, or folds differ in their settings.
+        ConfigError: If a fold that is asked for is not done, or folds differ in their settings, or
+            some have a control and others have none.
     """
     done = done_folds(crossval)
     found: list[FoldModel] = []
+    alone: list[str] = []
     for one in done:
         folder, fold, seed = one.run.folder, one.run.fold, one.run.seed
         beside = [("", folder)]
@@ -66,11 +68,19 @@ def find_fold_models(crossval: Path, folds: str, *, control: bool) -> list[FoldM
             checkpoint = place / CHECKPOINTS / "best.ckpt"
             if checkpoint.exists():
                 found.append(FoldModel(fold, seed, folder.name + suffix, checkpoint))
+            elif suffix:
+                alone.append(folder.name)
     if not found:
         raise ConfigError(
             f"no finished fold with a model below {crossval}",
             where="--crossval",
             mend="give the output folder of biote crossval",
+        )
+    if 0 < len(alone) < len(done):
+        raise ConfigError(
+            f"no control with random weights in {', '.join(alone)}, but in the others",
+            where="--crossval",
+            mend="run biote test on them, or leave the controls out with --control false",
         )
     there = sorted({model.fold for model in found})
     missing = sorted(set(range(done[0].folds)) - set(there))

@@ -7,7 +7,7 @@ from typing import Final
 
 _ACRONYMS: Final = {
     word: word.upper() for word in ("auprc", "auroc", "f1", "mae", "mcc", "mse", "pcc", "rmse")
-}
+} | {"spearman": "Spearman"}
 _BEST_PAIRS: Final = re.compile(r"p_at_l(\d?)_")
 _ANGSTROM: Final = re.compile(r"^(\d+)A$")
 

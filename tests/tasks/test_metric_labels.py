@@ -10,7 +10,7 @@ from biote.tasks.metric_labels import metric_label
     [
         ("pcc", "PCC"),
         ("macro_f1", "macro F1"),
-        ("within_protein_spearman", "within protein spearman"),
+        ("within_protein_spearman", "within protein Spearman"),
         ("auroc_8A", "AUROC 8 Å"),
         ("p_at_l_long", "P@L long"),
         ("p_at_l5_medium_long", "P@L/5 medium long"),
