@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "crossval": "Train and test every fold of a benchmark and join their results",
     "probe": "Compare what attention maps of encoders know of contacts",
     "specificity": "Test the fold models of a cross-validation on JASPAR and join their results",
+    "score": "Predict the binding free energy of pairs in a table, averaged over models",
     "scan": "Predict every single substitution of a binding site, as a table and a picture",
     "table": "Put the results of several runs into one table, also as Markdown",
     "synth": "Write synthetic data in the real file formats",

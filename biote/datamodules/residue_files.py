@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import polars as pl
-
 from biote.corpora.tape_records import read_json, read_lmdb
 from biote.datamodules.residue_labels import ResidueRecord
 from biote.datamodules.tape_files import read_tape_csv
 from biote.datamodules.tfrecord import read_examples
 from biote.errors import DataError
+from biote.frames import read_frame
 
 _FETCH: Final = "fetch the file anew"
 
@@ -97,24 +96,7 @@ def read_table(
         DataError: If the file cannot be read, a column is missing, or a cell is empty.
     """
     named = [name for name in (id_column, sequence, label) if name]
-    try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif path.suffix == ".csv":
-            frame = pl.read_csv(path, infer_schema=False)  # digits are letters here
-        else:
-            raise DataError(
-                f"ending {path.suffix!r}", where=str(path), mend="give .csv or .parquet"
-            )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot be read ({error})", where=str(path)) from error
-    for name in named:
-        if name not in frame.columns:
-            raise DataError(
-                f"no column {name!r}",
-                where=str(path),
-                mend=f"its columns are {', '.join(frame.columns)}",
-            )
+    frame = read_frame(path, columns=named)  # digits are letters here
     for number, values in enumerate(frame.select(named).iter_rows(named=True)):
         row_id = str(values[id_column]) if id_column else str(number)
         where = f"{path}, row {number} ({row_id})" if id_column else f"{path}, row {number}"

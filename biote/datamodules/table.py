@@ -15,6 +15,7 @@ from biote.datamodules.base import LabelledDataModule
 from biote.datamodules.folds import ValidationFold, fold_splits
 from biote.datamodules.rows import SPLITS, Row, Split, TargetKind
 from biote.errors import ConfigError, DataError
+from biote.frames import read_frame
 from biote.molecules import canonical_sequence, parse_molecule
 from biote.paths import existing_file
 from biote.splits.homology import SIMILAR_ABOVE
@@ -172,29 +173,10 @@ class TableDataModule(LabelledDataModule):
 
     def _read(self) -> pl.DataFrame:
         path = existing_file(self._root, where="data.root", mend="give a CSV or Parquet file")
-        try:
-            if path.suffix == ".parquet":
-                frame = pl.read_parquet(path)
-            elif path.suffix == ".csv":
-                # A sequence or class may look like a number in the first rows.
-                text = {column.column: pl.String for column, _ in self._sequences}
-                frame = pl.read_csv(path, schema_overrides=text, infer_schema_length=None)
-            else:
-                raise DataError(
-                    f"ending {path.suffix!r}", where=str(path), mend="give .csv or .parquet"
-                )
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"cannot be read ({error})", where=str(path)) from error
-        named = [column.column for column, _ in self._sequences] + self._labels
-        named += [c for c in (self._id_column, self._group_column, self._split_column) if c]
-        for name in named:
-            if name not in frame.columns:
-                raise DataError(
-                    f"no column {name!r}",
-                    where=str(path),
-                    mend=f"its columns are {', '.join(frame.columns)}",
-                )
-        return frame
+        sequences = [column.column for column, _ in self._sequences]
+        others = (self._id_column, self._group_column, self._split_column)
+        named = [*sequences, *self._labels, *(name for name in others if name)]
+        return read_frame(path, columns=named, text=sequences)
 
     def _refuse_empty(self, column: pl.Series) -> None:
         empty = column.is_null() | (column.cast(pl.String).fill_null("") == "")

@@ -242,6 +242,62 @@ def test_options_that_the_command_sets_itself_are_refused(
     assert "give the output folder of biote crossval" in capsys.readouterr().err
 
 
+def test_pairs_of_a_table_are_scored_by_the_mean_of_all_fold_models(
+    crossval: Path, tmp_path: Path
+) -> None:
+    checkpoints = [str(crossval / f"fold-{k}" / "checkpoints" / "best.ckpt") for k in range(2)]
+    table = tmp_path / "pairs.csv"
+    table.write_text(
+        "name,protein,site,second\na,MKRHWCPVCGK,ACGTTGCA,\nb,mkvlaw,GGGTC,TTTAA\n"
+        f"c,{'MKRHWCPVCGKALNDS' * 200},ACGT,\n"
+    )
+    options = [
+        "score", "--table", str(table), "--sequences", "protein=protein", "site=DNA", "second=DNA",
+        "--output", str(tmp_path / "scored.parquet"),
+    ]  # fmt: skip
+    assert main([*options, "--checkpoint", *checkpoints]) == 0
+    scored = pl.read_parquet(tmp_path / "scored.parquet")
+    assert scored["name"].to_list() == ["a", "b", "c"]
+    assert scored["trimmed"].to_list() == [False, False, True]
+    rows: list[tuple[tuple[str, Molecule], ...]] = [
+        (("MKRHWCPVCGK", Molecule.PROTEIN), ("ACGTTGCA", Molecule.DNA)),
+        (("MKVLAW", Molecule.PROTEIN), ("GGGTC", Molecule.DNA), ("TTTAA", Molecule.DNA)),
+    ]
+    each = np.stack([BindingModel(Path(path)).delta_g_kcal_mol(rows) for path in checkpoints])
+    np.testing.assert_allclose(scored["delta_g_kcal_mol"][:2], each.mean(0), atol=1e-5)
+    np.testing.assert_allclose(scored["delta_g_sd_kcal_mol"][:2], each.std(0, ddof=1), atol=1e-5)
+    # One model, both strands from one, CSV.
+    one = [*options[:5], "site=DNA", "--double_stranded", "--output", str(tmp_path / "one.csv")]
+    assert main([*one, "--checkpoint", checkpoints[0]]) == 0
+    alone = pl.read_csv(tmp_path / "one.csv")
+    both = [(*rows[0], ("TGCAACGT", Molecule.DNA))]
+    expected = BindingModel(Path(checkpoints[0])).delta_g_kcal_mol(both)
+    assert alone["delta_g_kcal_mol"][0] == pytest.approx(expected[0], abs=1e-5)
+    assert alone["delta_g_sd_kcal_mol"].null_count() == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--sequences", "protein"], "'protein' names no molecule; write column=molecule"),
+        (["--sequences", "gene=DNA"], "no column 'gene'; its columns are protein, strand"),
+        (["--output", "scored.txt"], "--output: ending '.txt'; give .csv or .parquet"),
+        (["--table", "nowhere.csv"], "--table: no file nowhere.csv"),
+    ],
+)
+def test_pairs_that_cannot_be_scored_are_refused(
+    crossval: Path, tmp_path: Path, change: list[str], message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    table = tmp_path / "pairs.csv"
+    table.write_text("protein,strand\nMKV,ACGT\n")
+    checkpoint = str(crossval / "fold-0" / "checkpoints" / "best.ckpt")
+    options = ["score", "--checkpoint", checkpoint, "--table", str(table)]
+    options += ["--output", str(tmp_path / "scored.csv"), *change]
+    assert main(options) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_scan_is_every_substitution(data: Path, crossval: Path, tmp_path: Path) -> None:
     checkpoints = [str(crossval / f"fold-{k}" / "checkpoints" / "best.ckpt") for k in range(2)]
     moved = tmp_path / "moved.ckpt"
