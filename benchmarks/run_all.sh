@@ -181,7 +181,7 @@ bpe() { # an encoder that reads pieces, for the same labels of residues
 label() { # label NAME OPTION...
   local name=$1
   shift
-  biote fit --trainer.default_root_dir "runs/$name" --overwrite true "$@"
+  biote fit "$@" --trainer.default_root_dir "runs/$name" --overwrite true
   biote test --config "runs/$name/config.yaml"
 }
 
