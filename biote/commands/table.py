@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 _KEYS: Final = ["run", "model", "split", "rows", "seed"]
 """What a line of the table stands for."""
 
+_COUNTED: Final = "residues"
+"""Unit of what is a whole number."""
+
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Declare the command's arguments.
@@ -223,6 +226,8 @@ def _title(metric: str, units: Mapping[str, str]) -> str:
 def _cell(line: Mapping[str, Any] | None) -> str:
     if line is None or math.isnan(line["value"]):
         return "-"
+    if line["unit"] == _COUNTED:
+        return f"{line['value']:,.0f}"
     text = f"{line['value']:.3f}"
     if not math.isnan(line["error"]):
         return f"{text} ± {line['error']:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -102,6 +103,11 @@ def test_many_metrics_are_lines_and_a_number_of_rows_is_that_of_the_first(
         for model in ("train mean", "pre-trained encoder")
         for i, metric in enumerate(metrics)
     ]  # fmt: skip
+    rows += [
+        replace(row, metric="unscored_residues", value=3770.0, unit="residues")
+        for row in rows
+        if row.metric == metrics[0]
+    ]
     folder = tmp_path / "many"
     folder.mkdir()
     write_results(folder, rows)
@@ -114,7 +120,8 @@ def test_many_metrics_are_lines_and_a_number_of_rows_is_that_of_the_first(
         "| n | 7 | 7 |",
         "| metric 0 | 0.000 | 0.000 |",
     ]
-    assert len(lines) == 4 + len(metrics)
+    assert lines[-1] == "| unscored residues (residues) | 3,770 | 3,770 |"
+    assert len(lines) == 5 + len(metrics)
 
 
 def test_markdown_has_a_line_for_each_run_and_split(
@@ -144,7 +151,7 @@ def test_statistics_and_columns_can_be_chosen(
     chosen = ["--metrics", "mae", "--models", "pre-trained encoder"]
     assert main(["table", str(tested), *chosen, "--markdown"]) == 0
     shown = capsys.readouterr().out
-    assert "pcc" not in shown
+    assert "PCC" not in shown
     assert "train mean" not in shown
     assert main(["table", str(tested)]) == 0
     assert "1,234" in capsys.readouterr().out
