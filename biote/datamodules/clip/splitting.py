@@ -29,7 +29,7 @@ PairSplit = Literal["random", "cluster", "column"]
 
 TEST: Final = 0
 TRAIN: Final = 1
-MOST_CLUSTERED: Final = 100_000
+MOST_CLUSTERED: Final = 40_000
 """Distinct proteins above which clustering them here would take hours."""
 
 _LOGGED_EVERY: Final = 5_000
