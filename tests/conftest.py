@@ -35,8 +35,11 @@ def real_data() -> Path:
 
 def free_port() -> int:
     """A port below those that the system hands out by itself, so that none is taken meanwhile."""
+    # Not the module's own generator: every run in this process seeds that with the same number,
+    # and tests side by side would choose the same ports.
+    generator = random.SystemRandom()
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = generator.randrange(20_000, 32_000)
         with socket.socket() as trial:
             try:
                 trial.bind(("127.0.0.1", port))
