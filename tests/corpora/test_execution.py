@@ -55,7 +55,9 @@ def test_an_error_ends_the_work(workers: int) -> None:
             limit=limit,
             done=lambda task, _: done.append(task),
         )
-    assert 2 <= len(done) < 50
+    assert len(done) < 50
+    if workers == 1:  # two finish in any order
+        assert done == tasks[:2]
 
 
 def test_a_killed_worker_of_a_pool_is_one_line() -> None:
