@@ -219,6 +219,7 @@ tables() { # the tables of docs/benchmarks.md, as tables.md
     show "by protein=runs/pronab" "two encoders=runs/pronab_control" \
       "paper's rule=runs/pronab_paper" "by cluster=runs/pronab_cluster" --metrics $numbers --pooled
     show "all rows=runs/pronab_rows" --metrics $numbers
+    show "one row per input=runs/pronab_rows" --rows "one row per input" --metrics pcc mae
     show "repeated inputs=runs/pronab_rows" --rows "repeated inputs" --metrics pcc mae
     show "Kd agrees=runs/pronab_rows" --rows "Kd agrees" --metrics pcc mae
     show runs/jaspar
@@ -230,7 +231,7 @@ tables() { # the tables of docs/benchmarks.md, as tables.md
         "one encoder, two maps=runs/clip_${split}_two_maps" \
         "two encoders, one map=runs/clip_${split}_shared_map_control" \
         "two encoders, two maps=runs/clip_${split}_two_maps_control" \
-        --metrics cosine_true cosine_other auroc auroc_within_genome_length_matched \
+        --metrics cosine_true cosine_other auroc ranked_above_within_genome_length_matched \
         recall_at_1_gene_to_protein recall_at_10_gene_to_protein recall_at_100_gene_to_protein
     done
     show runs/dna_binding

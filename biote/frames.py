@@ -38,11 +38,25 @@ def read_frame(
             frame = pl.read_csv(path, schema_overrides=as_text, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"cannot be read ({error})", where=str(path)) from error
-    for name in columns:
+    need_columns(frame, columns, path)
+    return frame
+
+
+def need_columns(frame: pl.DataFrame, names: Sequence[str], path: Path) -> None:
+    """Refuse a table that lacks a column.
+
+    Args:
+        frame: The table.
+        names: Columns that must be there.
+        path: Where it was read from.
+
+    Raises:
+        DataError: If one is missing.
+    """
+    for name in names:
         if name not in frame.columns:
             raise DataError(
                 f"no column {name!r}",
                 where=str(path),
                 mend=f"its columns are {', '.join(frame.columns)}",
             )
-    return frame

@@ -101,8 +101,8 @@ def run_fold(
     requested = RequestedRun(own)
     # The default says nothing of k-mers.
     baseline = tree_kmers if trees and tree_kmers != LONGEST_OF_PROTEIN else trees
-    weights = " ".join(_starting_weights(requested.training_config))
-    text = f"# trees: {baseline}; starts from: {weights}\n{requested.training_config}"
+    weights = _starting_weights(requested.training_config)
+    text = f"# trees: {baseline}; starts from: {' '.join(weights)}\n{requested.training_config}"
     anew = _check_request(run, text, overwrite=overwrite)
     if (run.folder / DONE_FILE).is_file():
         logger.info("%s: done.", run.folder)
@@ -119,7 +119,7 @@ def run_fold(
             tree_rows(tested.datamodule, rows[0], run.folder, protein_k_max=tree_kmers)
     _test_ablations(tested)  # of several processes each has its share of the rows
     if alone:
-        _finish(run, tested, _protocol(text, trees=baseline))
+        _finish(run, tested, _protocol(requested.training_config, trees=baseline, weights=weights))
     return True
 
 
@@ -234,9 +234,9 @@ def _starting_weights(training_config: str) -> list[str]:
     return [load_encoder_config(Path(folder)).weights_fingerprint for folder in folders if folder]
 
 
-def _protocol(text: str, *, trees: int) -> str:
+def _protocol(training_config: str, *, trees: int, weights: Sequence[str]) -> str:
     """SHA-256 over what folds and seeds of one cross-validation have in common."""
-    content = shared_settings(text) | {"trees": trees, "starts from": _starting_weights(text)}
+    content = shared_settings(training_config) | {"trees": trees, "starts from": list(weights)}
     content.pop("seed_everything")
     data, model = content["data"]["init_args"], content["model"]["init_args"]
     for name in ("fold", "seed", "fold_file", "root", "num_workers"):

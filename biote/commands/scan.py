@@ -10,6 +10,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from biote.commands.model_arguments import add_model_arguments
+
 if TYPE_CHECKING:
     import jsonargparse
 
@@ -26,13 +28,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     Args:
         parser: Parser of the command.
     """
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="checkpoints of a Delta G model, of one fold or of all folds; their mean is given",
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--protein", type=str, required=True, help="FASTA file with one protein, or its residues"
     )
@@ -53,12 +49,6 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
         type=Path | None,
         default=None,
         help="folder of JASPAR files, or the data folder with jaspar/, for --profile",
-    )
-    parser.add_argument(
-        "--tokenizer",
-        type=str | None,
-        default=None,
-        help="'character' or a tokenizer, corpus or encoder folder; by default that of training",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
 

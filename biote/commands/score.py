@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from biote.commands.model_arguments import add_model_arguments
+
 if TYPE_CHECKING:
     import jsonargparse
     import polars as pl
@@ -31,13 +33,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     Args:
         parser: Parser of the command.
     """
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="checkpoints of a Delta G model, of one fold or of all folds; their mean is given",
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--table", type=Path, required=True, help="CSV or Parquet file, a pair a row"
     )
@@ -53,12 +49,6 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
         "--double_stranded",
         action="store_true",
         help="put the reverse complement of each DNA behind it, as the second strand",
-    )
-    parser.add_argument(
-        "--tokenizer",
-        type=str | None,
-        default=None,
-        help="'character' or a tokenizer, corpus or encoder folder; by default that of training",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="CSV or Parquet file to write, by its ending"

@@ -23,11 +23,11 @@ from biote.modules.config import Compute, EncoderConfig
 from biote.modules.encoder import Encoder
 from biote.modules.head_optimizer import HeadOptimizer
 from biote.modules.heads.contrastive import ContrastiveHead
-from biote.modules.pooling import Pooling
+from biote.modules.pooling import Pooling, checked_pooling
 from biote.modules.schedule import LinearDecay
 from biote.modules.weights import load_encoder_config, load_encoder_weights, weights_fingerprint
 from biote.tasks.clip_metrics import HeldOutPairs, clip_scores
-from biote.tasks.frozen_states import StatesKey, check_pooling, frozen_states
+from biote.tasks.frozen_states import StatesKey, frozen_states
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class ClipTask(EncoderModule):
                 where="model.encoder_checkpoint and model.protein_encoder_checkpoint",
                 mend="give both, or the sizes of both",
             )
-        check_pooling(pooling)
+        checked_pooling(pooling, where="model.pooling")
         for name, value in (
             ("temperature", temperature),
             ("tokens_per_batch", tokens_per_batch),

@@ -28,9 +28,9 @@ from torch import Tensor
 
 from biote.atomic import atomic_path, write_text_atomic
 from biote.contrastive_batch import SequenceSource, WindowBatch
-from biote.errors import ConfigError, DataError
+from biote.errors import DataError
 from biote.modules.encoder import Encoder
-from biote.modules.pooling import Pooling, pool
+from biote.modules.pooling import pool
 from biote.modules.unpack import group_of_tokens
 
 logger = logging.getLogger(__name__)
@@ -241,15 +241,3 @@ class _Progress:
         if time.monotonic() - self._last > _LOGGED_EVERY_SECONDS:
             self._last = time.monotonic()
             logger.info("Encoding: %d of %d %ss.", done, self._number, self._side)
-
-
-def check_pooling(pooling: Pooling) -> None:
-    """Refuse an unknown pooling.
-
-    Raises:
-        ConfigError: If it is unknown.
-    """
-    if pooling not in ("first", "mean"):
-        raise ConfigError(
-            f"unknown pooling {pooling!r}", where="model.pooling", mend="accepted: first, mean"
-        )

@@ -17,6 +17,7 @@ from biote.datamodules.pronab import Duplicates, EmptyFirstStrand, PronabDataMod
 from biote.datamodules.rows import Row, TargetKind
 from biote.datamodules.table import SequenceColumn, TableDataModule
 from biote.errors import ConfigError, DataError
+from biote.frames import need_columns
 from biote.molecules import Molecule, canonical_sequence, parse_molecule
 from biote.splits.homology import OnPairs
 from biote.splits.rules import Rule
@@ -177,13 +178,7 @@ def _unlabelled_rows(
             frame = pl.read_csv(source, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"cannot be read ({error})", where=str(source)) from error
-    for name in (column.column, table.id_column):
-        if name is not None and name not in frame.columns:
-            raise DataError(
-                f"no column {name!r}",
-                where=str(source),
-                mend=f"its columns are {', '.join(frame.columns)}",
-            )
+    need_columns(frame, [name for name in (column.column, table.id_column) if name], source)
     molecule = parse_molecule(column.molecule)
     for number, values in enumerate(frame.iter_rows(named=True)):
         name = str(values[table.id_column]) if table.id_column else str(number)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from biote.errors import ConfigError, DataError
+from biote.frames import need_columns
 
 
 def read_residue_values(
@@ -51,7 +52,7 @@ def read_residue_values(
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"cannot be read ({error})", where=str(path)) from error
     conditions = [_condition(text) for text in where]
-    _need_columns(frame, [id_column, value_column, *(c for c, _ in conditions)], path)
+    need_columns(frame, [id_column, value_column, *(c for c, _ in conditions)], path)
     ids = pl.col(id_column).cast(pl.String).str.to_uppercase()
     frame = frame.filter(ids == name.upper())
     for column, value in conditions:
@@ -62,7 +63,7 @@ def read_residue_values(
         )
     if isinstance(frame.schema[value_column], (pl.List, pl.Array)):
         return _of_list(frame, name, value_column, length, path)
-    _need_columns(frame, [residue_column], path)
+    need_columns(frame, [residue_column], path)
     places = frame[residue_column].cast(pl.Int64).to_numpy() - first_residue
     if places.min() < 0 or places.max() >= length:
         outside = int(places.min() if places.min() < 0 else places.max()) + first_residue
@@ -105,13 +106,3 @@ def _condition(text: str) -> tuple[str, str]:
     if not equals or not column:
         raise ConfigError(f"{text!r}", where="--where", mend="give COLUMN=VALUE")
     return column, value
-
-
-def _need_columns(frame: pl.DataFrame, names: Sequence[str], path: Path) -> None:
-    for name in names:
-        if name not in frame.columns:
-            raise DataError(
-                f"no column {name!r}",
-                where=str(path),
-                mend=f"its columns are {', '.join(frame.columns)}",
-            )

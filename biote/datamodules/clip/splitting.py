@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -115,6 +116,10 @@ class WholeClusters:
         self._similar_above = similar_above
         self._compared: set[int] = set()
 
+    @cached_property
+    def _sequences(self) -> list[str]:
+        return _proteins(self._columns)
+
     def __call__(self, groups: list[str], trained: list[bool]) -> list[str]:
         """Join the groups of similar proteins that training pairs have elsewhere.
 
@@ -131,7 +136,7 @@ class WholeClusters:
         if not new:
             return groups
         self._compared.update(new)
-        sequences = _proteins(self._columns)
+        sequences = self._sequences
         logger.info(
             "Clustering: %d proteins to train on are aligned with all %d.", len(new), len(sequences)
         )

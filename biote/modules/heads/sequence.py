@@ -6,7 +6,7 @@ Legend: T packed tokens, B groups, D width, C outputs.
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Final
 
 from torch import Tensor
 from torch.nn import functional
@@ -14,8 +14,10 @@ from torch.nn import functional
 from biote.batch import PackedBatch
 from biote.errors import ConfigError
 from biote.modules.heads.base import Head
-from biote.modules.pooling import Pooling, pool
+from biote.modules.pooling import Pooling, checked_pooling, pool
 from biote.modules.readout import HEAD_BASE_WIDTH, PRETRAINING_BASE_WIDTH, Readout
+
+_POOLING: Final = "model.head.init_args.pooling"
 
 
 class SequenceHead(Head):
@@ -36,7 +38,7 @@ class SequenceHead(Head):
 
     def __init__(self, width: int, n_outputs: int, *, pooling: Pooling = "first") -> None:
         super().__init__(width, n_outputs)
-        self.pooling = _checked(pooling)
+        self.pooling = checked_pooling(pooling, where=_POOLING)
         self.readout = Readout(width, n_outputs, base_width=HEAD_BASE_WIDTH, bias=True)
 
     def forward(self, states: Tensor, batch: PackedBatch) -> Tensor:
@@ -79,7 +81,7 @@ class MLPHead(Head):
                 where="model.head.init_args.hidden_width",
                 mend="give a positive number, or null for the encoder's width",
             )
-        self.pooling = _checked(pooling)
+        self.pooling = checked_pooling(pooling, where=_POOLING)
         self.hidden = Readout(
             width,
             hidden_width,
@@ -93,13 +95,3 @@ class MLPHead(Head):
         hidden = functional.gelu(self.hidden(pool(states, batch, self.pooling)))
         predictions: Tensor = self.readout(hidden)
         return predictions
-
-
-def _checked(pooling: Pooling) -> Pooling:
-    if pooling not in get_args(Pooling):
-        raise ConfigError(
-            f"unknown pooling {pooling!r}",
-            where="model.head.init_args.pooling",
-            mend=f"accepted: {', '.join(get_args(Pooling))}",
-        )
-    return pooling
