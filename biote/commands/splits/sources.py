@@ -178,7 +178,8 @@ def _unlabelled_rows(
             frame = pl.read_csv(source, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"cannot be read ({error})", where=str(source)) from error
-    need_columns(frame, [name for name in (column.column, table.id_column) if name], source)
+    named = [name for name in (column.column, table.id_column) if name is not None]
+    need_columns(frame, named, source)
     molecule = parse_molecule(column.molecule)
     for number, values in enumerate(frame.iter_rows(named=True)):
         name = str(values[table.id_column]) if table.id_column else str(number)
